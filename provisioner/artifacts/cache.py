@@ -1,0 +1,176 @@
+"""Files that were fetched, and locks that were made, kept on this machine by content.
+
+A file has its final name only once it is whole and verified. Any number of threads and processes may use one cache:
+a thing is made once, under a lock of the OS that is free again when its holder dies; the others wait and use it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from provisioner.errors import ProvisionError
+
+VARIABLE = "PROVISION_CACHE"
+"""The environment variable that moves the cache."""
+_HALF = ".part-"
+
+
+class Cache:
+    """A folder of verified files and of locks.
+
+    Args:
+        folder: where it is; None: what PROVISION_CACHE says, else the user's cache folder.
+        wait_limit: how many seconds to wait at most for another process that makes the same thing.
+    """
+
+    def __init__(self, folder: Path | None = None, *, wait_limit: float = 1800.0) -> None:
+        self.folder = folder or _default_folder()
+        self.wait_limit = wait_limit
+
+    def find(self, sha256: str, size: int = 0) -> Path | None:
+        """Return the file of that content, or None. A known size must match: a crash may leave an empty file."""
+        folder = self.folder / "files" / sha256
+        try:
+            with os.scandir(folder) as entries:
+                names = [entry.name for entry in entries if not entry.name.startswith(".")]
+            whole = [path for path in (folder / name for name in names) if path.stat().st_size == size or not size]
+        except OSError:
+            return None
+        return whole[0] if whole else None
+
+    def keep(
+        self,
+        sha256: str,
+        filename: str,
+        chunks: Callable[[], Iterable[bytes]],
+        *,
+        size: int = 0,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Path:
+        """Return the file of that content; if it is missing, write it from the chunks and verify it first.
+
+        Args:
+            sha256: what the content must hash to.
+            filename: the file's name, without folders.
+            chunks: called, at most once, for the content.
+            size: the size in bytes, 0 if unknown.
+            cancelled: asked while another process is waited for.
+        """
+        final = self.folder / "files" / sha256 / filename
+        with self.exclusive(final.parent / ".lock", what=filename, cancelled=cancelled):
+            found = self.find(sha256, size)
+            if found is None:
+                _discard_halves(final.parent)
+                self._write(final, chunks(), sha256, size)
+            return found or final
+
+    def read_lock(self, fingerprint: str) -> str | None:
+        """Return the text that was kept under a fingerprint, or None."""
+        try:
+            return self.lock_file(fingerprint).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def write_lock(self, fingerprint: str, text: str) -> None:
+        """Keep a text under a fingerprint, whole or not at all."""
+        content = text.encode()
+        self._write(self.lock_file(fingerprint), [content], hashlib.sha256(content).hexdigest(), len(content))
+
+    def lock_file(self, fingerprint: str) -> Path:
+        """Return where the lock of that fingerprint is kept."""
+        return self.folder / "locks" / f"{fingerprint}.json"
+
+    @contextlib.contextmanager
+    def exclusive(self, file: Path, *, what: str, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Hold a lock among all threads and processes for the length of the block."""
+        with _explained(file.parent):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(str(file))
+            deadline = time.monotonic() + self.wait_limit
+            while not _acquired(lock, max(0.0, min(0.5, deadline - time.monotonic()))):
+                if cancelled() or time.monotonic() >= deadline:
+                    raise ProvisionError(
+                        f"{what} is being fetched by another process, which has not finished",
+                        remedy="Look for another `provision` that hangs, end it, and try again.",
+                    )
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _write(self, final: Path, chunks: Iterable[bytes], sha256: str, size: int) -> None:
+        """Write to a temporary name beside the final one, verify, and only then rename."""
+        with _explained(final.parent):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=_HALF, dir=final.parent)
+        half = Path(name)
+        try:
+            digest, written = hashlib.sha256(), 0
+            with os.fdopen(handle, "wb") as file:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    written += len(chunk)
+                    with _explained(final.parent):
+                        file.write(chunk)
+            _verify(final.name, digest.hexdigest(), sha256, written, size)
+            with _explained(final.parent):
+                half.chmod(0o644)
+                half.replace(final)
+        finally:
+            with contextlib.suppress(OSError):
+                half.unlink(missing_ok=True)
+
+
+def _default_folder() -> Path:
+    moved = os.environ.get(VARIABLE)
+    return Path(moved).expanduser() if moved else Path(platformdirs.user_cache_dir("provision", appauthor=False))
+
+
+def _acquired(lock: FileLock, seconds: float) -> bool:
+    try:
+        lock.acquire(timeout=seconds, poll_interval=0.02)
+    except Timeout:
+        return False
+    return True
+
+
+def _discard_halves(folder: Path) -> None:
+    """Remove what a process that was killed left behind; the caller holds the lock, so nobody writes to them."""
+    for half in folder.glob(f"{_HALF}*"):
+        with contextlib.suppress(OSError):
+            half.unlink()
+
+
+def _verify(filename: str, found: str, expected: str, written: int, size: int) -> None:
+    if found != expected:
+        sizes = f" ({written} bytes instead of {size})" if size and written != size else ""
+        raise ProvisionError(
+            f"{filename} is not the file that was locked{sizes}: its sha256 is {found}, expected {expected}",
+            remedy="A proxy or the package index served another file; try again, or look at what is between.",
+        )
+    if size and written != size:
+        raise ProvisionError(
+            f"{filename} has {written} bytes where the package index announced {size}, though its sha256 is right",
+            remedy="The package index gives a wrong size; report it to whoever runs that index.",
+        )
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn the disk's errors into something a user can act on."""
+    try:
+        yield
+    except OSError as error:
+        raise ProvisionError(
+            f"cannot write to the cache {folder}: {error.strerror or error}",
+            remedy=f"Make room, or set {VARIABLE} to a folder that can be written.",
+        ) from error

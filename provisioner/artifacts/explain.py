@@ -1,0 +1,97 @@
+"""What uv says when it cannot lock, in one or two plain sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from provisioner.artifacts.addresses import redact, shown
+from provisioner.errors import ProvisionError
+
+_DECORATION = re.compile(r"^[\s×╰─▶│├]*(?:(?:error|cause|Caused by):\s*)?")
+_NEXT_STEP = re.compile(r"\.\s+(?=And because |Because |So, because )")
+_CONCLUSION = re.compile(r",? we can conclude that .*|^(?:And because|Because|So, because) ")
+_NETWORK = ("Failed to fetch", "error sending request", "dns error", "Request failed after", "Could not connect")
+_LONGEST = 400
+
+
+def explain(stderr: str, requirements: Sequence[str], target: str) -> ProvisionError:
+    """Return the error a user should see.
+
+    Args:
+        stderr: all that uv printed there.
+        requirements: what was to be locked.
+        target: the platform and Python it was for, as a user would say it.
+    """
+    text, _, hint = redact(stderr).partition("hint:")
+    lines = [line for line in (_DECORATION.sub("", line).strip() for line in text.splitlines()) if line]
+    flat, hint = " ".join(lines), " ".join(hint.split())
+    if "Unauthorized" in flat + hint or "Forbidden" in flat + hint:
+        return _refused(flat + " " + hint)
+    if "network was disabled" in hint or "network was disabled" in flat:
+        return ProvisionError(
+            f"the packages for {target} are not all in uv's cache, and uv was told to stay offline",
+            remedy="Unset UV_OFFLINE for the first run.",
+        )
+    if any(sign in flat for sign in _NETWORK):
+        return _unreachable(flat, lines[-1])
+    if "No solution found" in flat:
+        return _unsatisfiable(flat, hint, requirements, target)
+    reason = _shortened(flat) or "uv gave no reason"
+    return ProvisionError(f"uv could not lock the packages for {target}: {reason}", remedy=_shortened(hint))
+
+
+def _refused(text: str) -> ProvisionError:
+    return ProvisionError(
+        f"the package index {_address(text)} refused us",
+        remedy="Put user and password into the index address (UV_DEFAULT_INDEX) or into ~/.netrc.",
+    )
+
+
+def _unreachable(flat: str, last: str) -> ProvisionError:
+    remedy = (
+        "If a proxy opens TLS here, set SSL_CERT_FILE to the file with its certificate authority."
+        if "certificate" in flat
+        else "Only this machine needs the internet: look at its connection, set HTTPS_PROXY for a proxy, "
+        "or UV_DEFAULT_INDEX for a mirror."
+    )
+    reason = re.sub(r" \(os error \d+\)", "", last)
+    return ProvisionError(f"the package index {_address(flat)} cannot be used: {reason}", remedy=remedy)
+
+
+def _unsatisfiable(flat: str, hint: str, requirements: Sequence[str], target: str) -> ProvisionError:
+    names = {_name(requirement) for requirement in requirements}
+    if (match := re.search(r"there is no version of (\S+?),? and ", flat)) and _name(match[1]) in names:
+        return ProvisionError(
+            f"{match[1]} does not exist in the package index", remedy="Choose a version that has been released."
+        )
+    if (match := re.search(r"(\S+) was not found in the package registry", flat)) and _name(match[1]) in names:
+        return ProvisionError(f"the package index has no package {match[1]}", remedy="Look at how its name is spelt.")
+    if match := re.search(r"(\S+) has no wheels with a matching", flat):
+        remedy = f"{_shortened(hint)}." if hint else "Choose a version that has one."
+        return ProvisionError(f"{match[1]} has no wheel for {target}", remedy=remedy)
+    if match := re.search(r"(\S+) ha(?:ve|s) no usable wheels", flat):
+        return ProvisionError(
+            f"{match[1]} has no wheel, only a source archive, and hosts do not build packages",
+            remedy="Choose a version that has wheels, or build one and name its folder in UV_FIND_LINKS.",
+        )
+    steps = _NEXT_STEP.split(flat[flat.find("Because") :])
+    reason = "; ".join(_CONCLUSION.sub("", step).strip() for step in steps)
+    return ProvisionError(
+        f"no set of packages satisfies what is asked for on {target}: {_shortened(reason)}",
+        remedy="Loosen or change one of the versions named above.",
+    )
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0].lower().replace("_", "-")
+
+
+def _address(text: str) -> str:
+    match = re.search(r"https?://[^\s`)>]+", text)
+    return shown(match[0]) if match else ""
+
+
+def _shortened(text: str) -> str:
+    text = text.rstrip(". ")
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1].rsplit(" ", 1)[0] + " …"

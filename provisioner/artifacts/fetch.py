@@ -1,0 +1,224 @@
+"""Download what a lock names: in parallel, verified, and only what the cache does not have yet."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from provisioner.artifacts.addresses import login_for, redact, shown
+from provisioner.artifacts.cache import Cache
+from provisioner.artifacts.lock import Wheel
+from provisioner.errors import ProvisionError
+
+if TYPE_CHECKING:
+    import requests
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes that arrived and the bytes to come in all; from several threads, one at a time."""
+
+PARALLEL = 6
+ATTEMPTS = 3
+BACKOFF = 0.5
+"""Seconds before the second attempt; doubled each time."""
+TIMEOUT = (15.0, 60.0)
+"""Seconds for connecting, and between two pieces of an answer."""
+LIMIT = 3600.0
+"""Seconds for everything together."""
+_CHUNK = 1 << 18
+
+
+class _Interrupted(Exception):
+    """A download that broke; worth another attempt if ``again``."""
+
+    def __init__(self, reason: str, remedy: str, *, again: bool) -> None:
+        super().__init__(reason)
+        self.remedy = remedy
+        self.again = again
+
+
+class _Meter:
+    """Counts what arrives, tells the caller, and lets one failure stop the rest."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._lock = threading.Lock()
+        self._done = 0
+        self._total = total
+        self._progress = progress
+        self._stopped = threading.Event()
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self._done += count
+            if self._progress:
+                self._progress(self._done, max(self._total, self._done))
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def stopped(self) -> bool:
+        return self._stopped.is_set()
+
+    def pause(self, seconds: float) -> None:
+        self._stopped.wait(seconds)
+
+
+def fetch(wheels: Iterable[Wheel], cache: Cache, progress: Progress | None = None) -> dict[str, Path]:
+    """Make sure that all these wheels are in the cache and return where, by sha256.
+
+    Raises:
+        ProvisionError: a file could not be fetched, or is not the one that was locked.
+    """
+    wanted = {wheel.sha256: wheel for wheel in wheels}
+    found = {sha256: cache.find(sha256, wheel.size) for sha256, wheel in wanted.items()}
+    paths = {sha256: path for sha256, path in found.items() if path}
+    missing = [wheel for sha256, wheel in wanted.items() if sha256 not in paths]
+    if missing:
+        largest_first = sorted(missing, key=lambda wheel: -wheel.size)
+        paths.update(_download_all(largest_first, cache, _Meter(sum(wheel.size for wheel in missing), progress)))
+    return paths
+
+
+def _download_all(wheels: list[Wheel], cache: Cache, meter: _Meter) -> dict[str, Path]:
+    session = None if all(wheel.url.startswith("file:") for wheel in wheels) else _session()
+    pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="fetch")
+    try:
+        futures = {pool.submit(_download, wheel, cache, session, meter): wheel for wheel in wheels}
+        done, pending = wait(futures, timeout=LIMIT, return_when=FIRST_EXCEPTION)
+        _raise_first(done)
+        if pending:
+            raise ProvisionError(
+                f"fetching {len(pending)} packages took longer than {LIMIT / 60:.0f} minutes",
+                remedy="What has arrived is kept: run the same command again to go on.",
+            )
+        return {wheel.sha256: future.result() for future, wheel in futures.items()}
+    finally:
+        meter.stop()  # those still at work see it at their next piece and end
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _raise_first(done: set[Future[Path]]) -> None:
+    errors = [error for error in (future.exception() for future in done) if error]
+    if errors:
+        raise errors[0]
+
+
+def _download(wheel: Wheel, cache: Cache, session: requests.Session | None, meter: _Meter) -> Path:
+    """Fetch one wheel, in several attempts if the connection breaks."""
+    for attempt in range(1, ATTEMPTS + 1):
+        counted = 0
+
+        def chunks() -> Iterator[bytes]:
+            nonlocal counted
+            for chunk in _read(wheel, session):
+                if meter.stopped():
+                    raise _Interrupted("another file failed", "", again=False)
+                counted += len(chunk)
+                meter.add(len(chunk))
+                yield chunk
+
+        try:
+            path = cache.keep(wheel.sha256, wheel.filename, chunks, size=wheel.size, cancelled=meter.stopped)
+            meter.add(0 if counted else wheel.size)
+            return path
+        except _Interrupted as broken:
+            if not broken.again or attempt == ATTEMPTS or meter.stopped():
+                raise ProvisionError(
+                    f"{wheel.filename} could not be fetched from {shown(wheel.url)}: {broken}", remedy=broken.remedy
+                ) from None
+            meter.add(-counted)
+            meter.pause(BACKOFF * 2 ** (attempt - 1))
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _read(wheel: Wheel, session: requests.Session | None) -> Iterator[bytes]:
+    if session is None or wheel.url.startswith("file:"):
+        return _read_local(wheel.url)
+    return _read_remote(wheel.url, session)
+
+
+def _read_local(url: str) -> Iterator[bytes]:
+    path = Path(url2pathname(urlsplit(url).path))
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+    except OSError as error:
+        reason = f"{error.strerror or error}"
+        raise _Interrupted(reason, "Look at the folder that UV_FIND_LINKS or UV_INDEX names.", again=False) from error
+
+
+def _read_remote(url: str, session: requests.Session) -> Iterator[bytes]:
+    import requests
+
+    started = time.monotonic()
+    try:
+        with session.get(url, stream=True, timeout=TIMEOUT, auth=login_for(url, os.environ)) as response:
+            _check_status(response.status_code)
+            for chunk in response.iter_content(_CHUNK):
+                yield chunk
+                if time.monotonic() - started > LIMIT:
+                    raise _Interrupted("it took too long", "Look at the connection and try again.", again=False)
+    except requests.exceptions.SSLError as error:
+        remedy = "If a proxy opens TLS here, set SSL_CERT_FILE to the file with its certificate authority."
+        raise _Interrupted(_innermost(error), remedy, again=False) from error
+    except requests.exceptions.RequestException as error:
+        remedy = "Look at this machine's connection (and HTTPS_PROXY), then run the same command again."
+        raise _Interrupted(_innermost(error), remedy, again=True) from error
+
+
+def _check_status(status: int) -> None:
+    if status in (401, 403, 407):
+        remedy = "Put user and password into the index address (UV_DEFAULT_INDEX) or into ~/.netrc."
+        raise _Interrupted(f"the server refused it (HTTP {status})", remedy, again=False)
+    if status >= 500 or status == 429:
+        raise _Interrupted(f"the server is in trouble (HTTP {status})", "Try again in a while.", again=True)
+    if status != 200:
+        remedy = "The package index no longer has this file; lock again with another version."
+        raise _Interrupted(f"the server does not give it (HTTP {status})", remedy, again=False)
+
+
+def _innermost(error: BaseException) -> str:
+    """Return the one sentence at the bottom of what requests and urllib3 wrap several times."""
+    cause: BaseException = error
+    for _ in range(10):
+        nested = getattr(cause, "reason", None) or cause.__cause__ or cause.__context__
+        inner = nested if isinstance(nested, BaseException) else _exception_in(cause.args)
+        if inner is None:
+            break
+        cause = inner
+    text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return redact(str(text))[:300]
+
+
+def _exception_in(values: tuple[object, ...]) -> BaseException | None:
+    return next((value for value in values if isinstance(value, BaseException)), None)
+
+
+def _session() -> requests.Session:
+    """Return a session that knows the user's proxies and certificates; _download makes the further attempts."""
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util.retry import Retry
+
+    session = requests.Session()
+    retry = Retry(
+        total=3,
+        backoff_factor=BACKOFF,
+        status_forcelist=(429, 500, 502, 503, 504),
+        allowed_methods=("GET",),
+        respect_retry_after_header=False,  # a server could ask for hours
+        raise_on_status=False,
+    )
+    adapter = HTTPAdapter(max_retries=retry, pool_connections=PARALLEL, pool_maxsize=PARALLEL)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    if not (os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")):
+        session.verify = os.environ.get("SSL_CERT_FILE") or True  # uv knows only this one
+    return session

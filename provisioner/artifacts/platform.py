@@ -1,0 +1,88 @@
+"""The platforms packages are locked for, as uv and the wheels' names call them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.errors import HostFailed
+
+MACOS_TARGET = (13, 0)
+"""The oldest macOS that locks are made for; Ray's own wheels ask for 12.0."""
+
+_OLDEST_GLIBC = 17
+"""Ray's wheels are manylinux2014: they need glibc 2.17."""
+_GLIBC_LEVELS = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
+"""The minor versions of glibc 2 that ``uv pip compile --python-platform`` knows."""
+
+_ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "x64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+_SUPPORTED = "Ray has wheels for Linux (glibc) and macOS on x86_64 and arm64, and for Windows on x86_64"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The OS and processor of a host, as far as wheels depend on them.
+
+    Args:
+        os: ``linux``, ``macos`` or ``windows``.
+        arch: ``x86_64`` or ``aarch64``; anything else has no wheels of Ray.
+        libc: ``glibc`` or ``musl`` on Linux, else empty.
+        libc_version: such as ``2.36``, empty where there is none.
+    """
+
+    os: str
+    arch: str
+    libc: str = ""
+    libc_version: str = ""
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Platform:
+        """Build a platform from the facts a host reports about itself."""
+        arch = str(facts.get("arch", "")).lower()
+        return cls(
+            os=str(facts.get("os", "")).lower(),
+            arch=_ARCHITECTURES.get(arch, arch),
+            libc=str(facts.get("libc") or ""),
+            libc_version=str(facts.get("libc_version") or ""),
+        )
+
+    @property
+    def uv_name(self) -> str:
+        """The platform as ``uv --python-platform`` calls it; HostFailed if Ray has no wheels for it."""
+        if self.arch not in ("x86_64", "aarch64"):
+            raise self._unsupported(f"{self.os} on {self.arch or 'an unknown processor'}")
+        if self.os == "linux":
+            return f"{self.arch}-manylinux_2_{self.glibc_level}"
+        if self.os == "macos":
+            return f"{self.arch}-apple-darwin"
+        if self.os == "windows" and self.arch == "x86_64":
+            return "x86_64-pc-windows-msvc"
+        raise self._unsupported("Windows on ARM" if self.os == "windows" else self.os or "an unknown system")
+
+    @property
+    def glibc_level(self) -> int:
+        """The greatest minor version of glibc 2 that uv knows and this host has."""
+        if self.libc != "glibc":
+            raise self._unsupported(f"Linux with {self.libc or 'an unknown C library'}")
+        match = re.fullmatch(r"2\.(\d+)(\..*)?", self.libc_version)
+        minor = int(match[1]) if match else 0
+        if minor < _OLDEST_GLIBC:
+            raise HostFailed(
+                f"glibc {self.libc_version or 'of unknown version'} is too old: Ray's wheels need 2.17 or newer",
+                remedy="Upgrade the host's Linux, or take the host out of the inventory.",
+            )
+        return max(level for level in _GLIBC_LEVELS if level <= minor)
+
+    @property
+    def key(self) -> str:
+        """A short text for names; hosts that can share a lock have the same key."""
+        uv_name = self.uv_name
+        if self.os == "linux":
+            return f"linux-{self.arch}-glibc2.{self.glibc_level}"
+        return f"{self.os}-{uv_name.partition('-')[0]}"
+
+    @staticmethod
+    def _unsupported(what: str) -> HostFailed:
+        return HostFailed(f"Ray has no wheels for {what}", remedy=f"{_SUPPORTED}: take this host out of the inventory.")

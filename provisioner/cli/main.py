@@ -1,0 +1,166 @@
+"""``provision``: its commands and what they share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from provisioner import __version__
+from provisioner.errors import ProvisionError
+
+INTERRUPTED = 130
+
+
+class Program(click.Group):
+    """Says errors in sentences and lists commands in the order in which they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="provision")
+def cli() -> None:
+    """Turn a room of machines into a running Ray cluster.
+
+    Write an inventory of a head and its workers, then `provision apply inventory.yml`.
+    """
+
+
+def _shared(command: Any) -> Any:
+    """Add what apply, check and teardown have in common."""
+    options = [
+        click.argument("inventory", required=False, metavar="[INVENTORY]"),
+        click.option("--playbook", metavar="FILE", help="Use this playbook in place of the built-in one."),
+        click.option("--limit", metavar="HOSTS", multiple=True,
+                     help="Only these hosts or groups (commas, or several times)."),
+        click.option("--concurrency", type=click.IntRange(1, 1000), default=32, show_default=True,
+                     help="Hosts that are worked on at the same time."),
+        click.option("--timeout", type=click.FloatRange(min=1), default=900, show_default=True,
+                     help="Seconds that one task may take on a host."),
+        click.option("--connect-timeout", type=click.FloatRange(min=1), default=10, show_default=True,
+                     help="Seconds to wait for a host to let us in."),
+        click.option("--accept-new-host-keys", is_flag=True, help="Trust hosts that are seen for the first time."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."),
+        click.option("-v", "--verbose", count=True, help="Show tasks that change nothing, too."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_yes = click.option("-y", "--yes", is_flag=True, help="Do not ask before something that runs is stopped or removed.")
+
+
+@cli.command()
+@_shared
+@_yes
+def apply(**flags: Any) -> None:
+    """Make every host as declared, start Ray, and run a task on every node."""
+    _run("apply", flags)
+
+
+@cli.command()
+@_shared
+def check(**flags: Any) -> None:
+    """Say what differs, change nothing. Exit code 0: nothing, 2: something."""
+    _run("check", flags)
+
+
+@cli.command()
+@_shared
+@_yes
+@click.option("--purge", is_flag=True, help="Remove the environments and everything else of ours as well.")
+def teardown(**flags: Any) -> None:
+    """Stop Ray and remove what apply made, and nothing else."""
+    _run("teardown", flags)
+
+
+def _run(verb: str, flags: dict[str, Any]) -> None:
+    from provisioner.cli.run import run_verb
+
+    sys.exit(run_verb(verb, flags))
+
+
+@cli.command()
+@click.argument("which", type=click.Choice(["inventory", "playbook"]))
+def schema(which: str) -> None:
+    """Print the JSON Schema of inventories or playbooks."""
+    from importlib import resources
+
+    click.echo((resources.files(f"provisioner.{which}") / "schema.json").read_text(encoding="utf-8"), nl=False)
+
+
+@cli.group()
+def sandbox() -> None:
+    """Throw-away hosts on this machine, for a first try."""
+
+
+_folder = click.option(
+    "--folder", type=click.Path(path_type=Path), default=Path(".sandbox"), show_default=True, help="Where they live."
+)
+
+
+@sandbox.command("start")
+@_folder
+@click.option("--hosts", type=click.IntRange(1, 500), default=3, show_default=True, help="How many.")
+@click.option("--first-port", type=click.IntRange(1024, 65000), default=42201, show_default=True, help="Port of the first.")
+def sandbox_start(folder: Path, hosts: int, first_port: int) -> None:
+    """Start SSH servers on loopback, each with a folder of its own as its home."""
+    from provisioner.sandbox.sandbox import Sandbox
+
+    for host in Sandbox(folder.absolute()).start(hosts, first_port):
+        click.echo(f"{host.name}: 127.0.0.1:{host.port}, home {host.home}")
+
+
+@sandbox.command("stop")
+@_folder
+@click.option("--remove", is_flag=True, help="Remove the folder as well.")
+def sandbox_stop(folder: Path, remove: bool) -> None:
+    """Stop the SSH servers."""
+    from provisioner.sandbox.sandbox import Sandbox
+
+    machines = Sandbox(folder.absolute())
+    machines.stop()
+    if remove:
+        machines.remove()
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell: eval "$(provision completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(cli, {}, "provision", "_PROVISION_COMPLETE").source())
+
+
+def main() -> None:
+    """Run ``provision`` and exit; whatever happens is said in a sentence."""
+    try:
+        cli(prog_name="provision", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(1)
+    except ProvisionError as error:
+        click.echo(f"provision: {error}", err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("provision: interrupted; running the same command again is safe", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(1)
+    except Exception as error:
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = f" ({Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno})" if where else ""
+        click.echo(f"provision: unexpected {type(error).__name__}{place}: {error}\n  -> please report this as a bug", err=True)
+        sys.exit(3)

@@ -1,0 +1,139 @@
+"""What one host is told: the playbook's plays for it, completed with what the inventory and Ray demand.
+
+A playbook says ``ray_worker: {}``; here the parameters it means are filled in. The result is plain JSON data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from provisioner.errors import InputError
+from provisioner.inventory.model import Host, Inventory
+from provisioner.playbook.model import Playbook
+from provisioner.playbook.resolve import ResolvedPlay, ResolvedTask, resolve
+from provisioner.ray import start
+
+PROTOCOL = 1
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """Everything one host is told, and the files it may ask for.
+
+    ``plays`` and ``needs`` keep the playbook's order; ``hello`` is the first message of the conversation.
+    """
+
+    host: Host
+    plays: tuple[str, ...]
+    needs: Mapping[str, tuple[str, ...]]
+    hello: dict[str, Any]
+    files: Mapping[str, Path | bytes] = field(default_factory=dict)
+    """Content by sha256."""
+
+
+def declare(host: Host, inventory: Inventory, playbook: Playbook, mode: str) -> Declaration:
+    """Return the declaration of a host for ``apply``, ``check`` or ``teardown``.
+
+    Raises:
+        InputError: a value of the playbook or the inventory can't be right.
+    """
+    plays = resolve(playbook, host, inventory)
+    files: dict[str, Path | bytes] = {}
+    told = [{"name": play.name, "tasks": [_task(task, host, inventory, playbook, files) for task in play.tasks]}
+            for play in plays]  # fmt: skip
+    hello = {
+        "type": "hello",
+        "protocol": PROTOCOL,
+        "mode": mode,
+        "cluster": inventory.cluster,
+        "host": host.name,
+        "root": host.root,
+        "service": host.service,
+        "account": host.account,
+        "plays": told,
+    }
+    return Declaration(host, tuple(play.name for play in plays), _needs(plays), hello, files)
+
+
+def _needs(plays: tuple[ResolvedPlay, ...]) -> dict[str, tuple[str, ...]]:
+    return {play.name: tuple(play.needs) for play in plays}
+
+
+def _task(
+    task: ResolvedTask, host: Host, inventory: Inventory, playbook: Playbook, files: dict[str, Path | bytes]
+) -> dict[str, Any]:
+    params = dict(task.params)
+    complete = COMPLETE.get(task.resource)
+    if complete:
+        params = complete(params, host, inventory)
+    if task.resource == "file":
+        params = _file(params, playbook.file.parent, files)
+    return {"name": task.name, "resource": task.resource, "params": params, "when": dict(task.when)}
+
+
+def _python(params: Params, host: Host, inventory: Inventory) -> Params:
+    return {"version": host.python, **params}
+
+
+def _environment(params: Params, host: Host, inventory: Inventory) -> Params:
+    return {
+        "id": start.environment_id(host, inventory),
+        "python": host.python,
+        "requirements": start.requirements(host, inventory),
+        "check": ["ray", "redis"],
+    }
+
+
+def _node(params: Params, host: Host, inventory: Inventory) -> Params:
+    return start.node_params(host, inventory)
+
+
+def _members(params: Params, host: Host, inventory: Inventory) -> Params:
+    members = {
+        member.name: {"address": member.address, "port": member.ssh.port, "user": member.ssh.user,
+                      "jump": member.ssh.jump, "become": member.become}
+        for member in inventory.hosts
+    }  # fmt: skip
+    return {"members": members, "dashboard": list(start.dashboard(inventory))}
+
+
+def _proof(params: Params, host: Host, inventory: Inventory) -> Params:
+    return {
+        "environment": start.environment_id(host, inventory),
+        "gcs": start.gcs_address(inventory),
+        "dashboard": list(start.dashboard(inventory)),
+        "env": start.node_env(host),
+        "members": [member.name for member in inventory.hosts],
+    }
+
+
+COMPLETE: dict[str, Callable[[Params, Host, Inventory], Params]] = {
+    "python": _python,
+    "environment": _environment,
+    "ray_head": _node,
+    "ray_worker": _node,
+    "members": _members,
+    "ray_proof": _proof,
+}
+"""What the resources take from the inventory."""
+
+
+def _file(params: Params, folder: Path, files: dict[str, Path | bytes]) -> Params:
+    """Replace a file's content or source by its hash; the host asks for the bytes if it needs them."""
+    if "source" in params:
+        source = folder / Path(params.pop("source")).expanduser()
+        try:
+            content = source.read_bytes()
+        except OSError as error:
+            raise InputError(f"the file {source} can't be read: {error.strerror}", remedy="mend `source`") from None
+        payload: Path | bytes = source
+    else:
+        content = payload = str(params.pop("content")).encode("utf-8")
+    sha256 = hashlib.sha256(content).hexdigest()
+    files[sha256] = payload
+    return {**params, "sha256": sha256, "size": len(content)}

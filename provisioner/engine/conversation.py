@@ -1,0 +1,345 @@
+"""The conversation with one host, from connecting to the last word. Runs in a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from provisioner.declaration import Declaration
+from provisioner.engine.gates import Gate, Gates
+from provisioner.engine.outcome import Outcome
+from provisioner.errors import HostFailed, ProvisionError, Unreachable
+from provisioner.events import (
+    Difference,
+    Doing,
+    Event,
+    HostConnected,
+    HostFinished,
+    HostObserved,
+    NodeProven,
+    Notice,
+    TaskFinished,
+    TaskStarted,
+    Verb,
+)
+from provisioner.transport.session import Become, Session, open_session
+
+if TYPE_CHECKING:
+    from provisioner.engine.run import Run
+
+Message = dict[str, Any]
+
+BEAT = 15.0
+"""Seconds between two signs of life to the host."""
+SILENCE = 45.0
+"""Seconds without a word from the host (it gives a sign of life every 5) after which it is given up."""
+OBSERVE_LIMIT = 120.0
+"""Seconds for a host to look at everything it has been told."""
+CLOCK_TOLERANCE = 30.0
+"""Seconds a host's clock may be off before the user is told."""
+
+
+class Conversation:
+    """Talks with one host.
+
+    Args:
+        run: what all conversations share.
+        declaration: what this host is told.
+        verb: what is done with this host; a host that was dropped from the inventory is torn down during an apply.
+        gates: what its plays wait for.
+        observer: only look and answer questions (the head of a run that is limited to other hosts).
+    """
+
+    def __init__(
+        self, run: Run, declaration: Declaration, verb: Verb, gates: Gates, observer: bool = False
+    ) -> None:
+        self._run = run
+        self._declaration = declaration
+        self._verb = verb
+        self._observer = observer
+        self.gates = gates
+        self._inbox: queue.Queue[Message] = queue.Queue()
+        self._session: Session | None = None
+        self._observed: dict[int, list[Message]] = {}
+        self._task: tuple[str, float] | None = None
+        self._last_beat = time.monotonic()
+        self.host = declaration.host
+        self.name = declaration.host.name
+        self.outcome = Outcome()
+        self.finished = threading.Event()
+
+    def hold(self) -> None:
+        """Do everything; never raises. What became of it is in ``outcome``."""
+        try:
+            with self._run.slots:
+                self._open()
+                differences = self._observe()
+            self._act(differences)
+        except ProvisionError as error:
+            self.outcome.fail(error)
+        except Exception as error:
+            self.outcome.fail(HostFailed(f"unexpected {type(error).__name__}: {error}", remedy="please report this"))
+        finally:
+            self._leave()
+
+    def wake(self) -> None:
+        """Have the conversation look at gates and decisions again."""
+        self._inbox.put({"type": "wake"})
+
+    def _open(self) -> None:
+        self._doing("connecting")
+        target, become = self._run.target(self.host)
+        hello = dict(self._declaration.hello)
+        session = open_session(self._run.connector, target, become, hello, self._doing)
+        self._session = session
+        self._run.switchboard.connect(self.name, session.wire.send)
+        self._inbox.put(session.first)
+        threading.Thread(target=self._read, args=(session,), daemon=True, name=f"read {self.name}").start()
+
+    def _read(self, session: Session) -> None:
+        """Put every message into the inbox until the host ends the conversation or breaks its rules."""
+        try:
+            while (message := session.wire.receive()) is not None:
+                self._inbox.put(message)
+        except ProvisionError as error:
+            self._inbox.put({"type": "error", "message": error.message, "remedy": error.remedy, "task": ""})
+        self._inbox.put({"type": "closed"})
+
+    def _observe(self) -> tuple[Difference, ...]:
+        facts = self._expect("facts", OBSERVE_LIMIT)["facts"]
+        self._emit(HostConnected(self._run.now(), self.name, facts))
+        self._judge_clock(facts)
+        observed = self._expect("observed", OBSERVE_LIMIT)
+        found = []
+        for row in observed["tasks"]:
+            self._observed.setdefault(row["play"], []).append(row)
+            found += [Difference(self.name, row["task"], **difference) for difference in row["differences"]]
+            if not row["differences"]:
+                self.outcome.count("ok")
+        differences = tuple(found)
+        self._emit(HostObserved(self._run.now(), self.name, differences))
+        if observed.get("dropped") and not self._observer:
+            self._run.found_dropped(observed["dropped"])
+        self._run.consent.settle(self.name, differences if self._verb == "teardown" else _stopping(differences))
+        return differences
+
+    def _judge_clock(self, facts: Message) -> None:
+        off = float(facts.get("clock", time.time())) - time.time()
+        if abs(off) > CLOCK_TOLERANCE:
+            way = "ahead" if off > 0 else "behind"
+            message = f"its clock is {abs(off):.0f} s {way} of this machine's"
+            self._emit(Notice(self._run.now(), self.name, message, "set it right (chrony, timedatectl set-ntp true)"))
+
+    def _act(self, differences: tuple[Difference, ...]) -> None:
+        if self._verb == "check" or self._observer:
+            self.outcome.pending = bool(differences) and self._verb == "check" and not self._observer
+            self._pass_all_gates(good=True)
+            self._stay()
+            self._end()
+            return
+        if (self._verb == "teardown" and differences) or _stopping(differences):
+            self._doing("waiting for your word")
+            self._pump(lambda: self._run.consent.decision is not None)
+            if not self._run.consent.decision:
+                self.outcome.refused = True
+                stopped = ", ".join(sorted({difference.stops for difference in differences if difference.stops}))
+                self.outcome.skip(f"nothing was done: {stopped or 'things'} would be stopped", "run again with --yes")
+                return
+        self._walk()
+        self._stay()
+        self._end()
+
+    def _walk(self) -> None:
+        """Go through the plays in order, each behind its gate."""
+        plays = list(enumerate(self._declaration.plays))
+        for index, play in reversed(plays) if self._verb == "teardown" else plays:
+            if self.gates.state(play) is Gate.WAITING:
+                self._doing(f"waiting for its turn: {play}")
+                self._pump(lambda play=play: self.gates.state(play) is not Gate.WAITING)  # type: ignore[misc]
+            if self.gates.state(play) is Gate.SHUT:
+                for row in self._observed.get(index, []):
+                    if row["differences"]:
+                        self.outcome.count("skipped")
+                self.outcome.skip(self.gates.lost(play))
+                return
+            good = not self._is_due(index) or self._work(index)
+            self.gates.through(play, self.name, good)
+            if not good and self._verb != "teardown":
+                return
+
+    def _is_due(self, index: int) -> bool:
+        if any(row["differences"] for row in self._observed.get(index, [])):
+            return True
+        tasks = self._declaration.hello["plays"][index]["tasks"]
+        wants_change = any(task["when"].get("changed") for task in tasks)
+        return self._verb == "apply" and wants_change and self._run.changed.is_set()
+
+    def _work(self, index: int) -> bool:
+        with self._run.slots:
+            self._send({"type": "play", "index": index, "changed": self._run.changed.is_set()})
+            return bool(self._expect("played", None)["ok"])
+
+    def _stay(self) -> None:
+        """The head stays to answer until every other host is finished."""
+        if self.host.role == "head":
+            self._pump(lambda: self._run.others_finished(self.name))
+
+    def _end(self) -> None:
+        clean = self._verb == "teardown" and self.outcome.trouble is None
+        self._send({"type": "end", "clean": clean, "purge": self._run.options.purge})
+        self._expect("bye", 60.0)
+
+    def _leave(self) -> None:
+        self._run.switchboard.gone(self.name)
+        self._pass_all_gates(good=False)
+        self._run.consent.settle(self.name)
+        if self._session is not None:
+            self._session.close()
+        outcome = self.outcome
+        if not self._observer or outcome.trouble:
+            self._run.emit(
+                HostFinished(
+                    self._run.now(), self.name, outcome.status, dict(outcome.counts), outcome.message, outcome.remedy
+                )
+            )
+        self.finished.set()
+        self._run.wake_all()
+
+    def _pass_all_gates(self, good: bool) -> None:
+        if good:
+            for play in self._declaration.plays:
+                self.gates.through(play, self.name, good=True)
+        self.gates.gone(self.name)
+
+    def _expect(self, kind: str, limit: float | None) -> Message:
+        """Take messages until one of that kind comes; ``limit`` in seconds, None: each task has its own."""
+        found: list[Message] = []
+
+        def arrived() -> bool:
+            return bool(found)
+
+        self._pump(arrived, kind, found, limit)
+        return found[0]
+
+    def _pump(
+        self, done: Any, kind: str = "", found: list[Message] | None = None, limit: float | None = None
+    ) -> None:
+        """Take messages from the inbox until ``done()``; keeps the host informed that we are there."""
+        deadline = time.monotonic() + limit if limit else None
+        while not done():
+            try:
+                message = self._inbox.get(timeout=1.0)
+            except queue.Empty:
+                self._watch(deadline, kind)
+                continue
+            if kind and message["type"] == kind and found is not None:
+                found.append(message)
+            else:
+                self._take(message)
+
+    def _watch(self, deadline: float | None, kind: str) -> None:
+        assert self._session is not None
+        now = time.monotonic()
+        silent = now - self._session.wire.last_heard
+        if silent > SILENCE:
+            raise Unreachable(f"the host has been silent for {silent:.0f} s", remedy="is it on, and its link up?")
+        if deadline and now > deadline:
+            raise HostFailed(f"the host did not say {kind!r} in time", remedy="see its load and disk")
+        if self._task and now - self._task[1] > self._run.options.task_timeout:
+            limit = self._run.options.task_timeout
+            raise HostFailed(f"{self._task[0]!r} did not end within {limit:.0f} s", remedy="see --timeout")
+        if now - self._last_beat > BEAT:
+            self._last_beat = now
+            self._send({"type": "beat"})
+
+    def _take(self, message: Message) -> None:
+        handler = getattr(self, "_on_" + message["type"], None)
+        if handler is None:
+            raise HostFailed(f"the host sent a message that we don't know: {message['type'][:40]!r}")
+        handler(message)
+
+    def _on_wake(self, message: Message) -> None:
+        """Nothing to do: the loop looks at its condition again."""
+
+    _on_beat = _on_ready = _on_wake
+
+    def _on_closed(self, message: Message) -> None:
+        raise Unreachable("the connection broke off", remedy="run the same command again")
+
+    def _on_error(self, message: Message) -> None:
+        task = f"{message['task']}: " if message.get("task") else ""
+        if task:
+            self.outcome.count("failed")
+        raise HostFailed(task + message["message"], remedy=message.get("remedy", ""))
+
+    def _on_doing(self, message: Message) -> None:
+        self._doing(message["text"])
+
+    def _on_task(self, message: Message) -> None:
+        play, task, state = self._declaration.plays[message["play"]], message["task"], message["state"]
+        if state == "started":
+            self._task = (task, time.monotonic())
+            self._emit(TaskStarted(self._run.now(), self.name, play, task))
+            return
+        self._task = None
+        self.outcome.count(state)
+        text, remedy = message.get("message", ""), message.get("remedy", "")
+        if state == "changed":
+            self._run.changed.set()
+        if state == "failed":
+            self.outcome.fail(HostFailed(f"{task}: {text}", remedy=remedy))
+        self._emit(TaskFinished(self._run.now(), self.name, play, task, state, message["seconds"], text, remedy))
+
+    def _on_proven(self, message: Message) -> None:
+        if "error" in message:
+            return
+        shown = {key: message[key] for key in ("hostname", "os", "ray", "python", "seconds")}
+        self._emit(NodeProven(self._run.now(), message["host"], **shown))
+
+    def _on_reply(self, message: Message) -> None:
+        self._run.switchboard.reply(message)
+
+    def _on_ask(self, message: Message) -> None:
+        """Have the question answered in a thread: some answers take minutes."""
+        threading.Thread(target=self._answer, args=(message,), daemon=True).start()
+
+    def _answer(self, message: Message) -> None:
+        try:
+            value = self._run.answer(self, message["to"], message["what"], message.get("args"))
+            reply: Message = {"value": value}
+        except ProvisionError as error:
+            reply = {"error": error.message, "remedy": error.remedy}
+        try:
+            self._send({"type": "answer", "id": message["id"], **reply})
+        except Unreachable:
+            return
+
+    def _on_need(self, message: Message) -> None:
+        """Send the content the host asked for."""
+        source = self._declaration.files.get(message["sha256"]) or self._run.artifacts.open(message["sha256"])
+        assert self._session is not None
+        self._session.wire.send_blob(message["id"], message["sha256"], source, lambda sent, size: None)
+
+    def _send(self, message: Message) -> None:
+        assert self._session is not None
+        self._session.wire.send(message)
+
+    def _doing(self, text: str) -> None:
+        self._emit(Doing(self._run.now(), self.name, text))
+
+    def _emit(self, event: Event) -> None:
+        if not self._observer:
+            self._run.emit(event)
+
+
+def _stopping(differences: tuple[Difference, ...]) -> tuple[Difference, ...]:
+    return tuple(difference for difference in differences if difference.stops)
+
+
+def become_of(host: Any) -> Become | None:
+    """Return how a host of the inventory becomes root, None if it doesn't."""
+    if not host.become:
+        return None
+    return Become(host.become_password.reveal() if host.become_password else None)

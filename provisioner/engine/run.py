@@ -1,0 +1,211 @@
+"""A run over all hosts: starts the conversations, carries what they share, and judges the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from provisioner.declaration import Declaration, declare
+from provisioner.engine.consent import Consent
+from provisioner.engine.conversation import Conversation, become_of
+from provisioner.engine.gates import Gates
+from provisioner.engine.options import RunOptions
+from provisioner.engine.outcome import exit_code
+from provisioner.engine.switchboard import Switchboard
+from provisioner.errors import HostFailed
+from provisioner.events import Event
+from provisioner.inventory.model import Host, Inventory, RayOptions, Secret
+from provisioner.playbook.model import Playbook
+from provisioner.transport.connect import Connector, Target
+from provisioner.transport.session import Become
+
+ASK_LIMIT = 20.0
+"""Seconds for one host to answer another's question."""
+
+
+class Packages(Protocol):
+    """Where package locks and files come from (provisioner.artifacts)."""
+
+    def lock(self, platform_facts: Any, python: str, requirements: tuple[str, ...]) -> Any: ...
+
+    def open(self, sha256: str) -> Any: ...
+
+
+class Run:
+    """One apply, check or teardown.
+
+    Args:
+        inventory: the cluster.
+        playbook: the declaration.
+        options: what the user set.
+        artifacts: locks and files for the hosts.
+        emit: takes every event; may be called from many threads.
+        begun: ``time.monotonic()`` when the program was started.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        playbook: Playbook,
+        options: RunOptions,
+        artifacts: Packages,
+        emit: Callable[[Event], None],
+        begun: float,
+    ) -> None:
+        self.options = options
+        self.artifacts = artifacts
+        self.emit = emit
+        self._inventory = inventory
+        self._playbook = playbook
+        self._begun = begun
+        self.connector = Connector(options.connect_timeout, options.accept_new_host_keys)
+        self.slots = threading.BoundedSemaphore(max(1, options.concurrency))
+        self.switchboard = Switchboard()
+        self.changed = threading.Event()
+        self._lock = threading.Lock()
+        self._dropped: dict[str, tuple[dict[str, Any], Conversation]] = {}
+        told = self._declarations()
+        self.consent = Consent({declaration.host.name for declaration, _ in told}, given=options.yes)
+        gates = self._gates([declaration for declaration, _ in told])
+        self._conversations = [
+            Conversation(self, declaration, options.verb, gates, observer) for declaration, observer in told
+        ]
+        for talk in self._conversations:
+            self._introduce(talk)
+
+    def execute(self) -> int:
+        """Hold all conversations and return the exit code."""
+        threads = [self._start(talk) for talk in self._conversations]
+        if self.options.verb != "check" and self.consent.decision is None:
+            stopping = self.consent.question()
+            self.consent.decide(self.options.confirm(stopping) if stopping else True)
+        for thread in threads:
+            thread.join()
+        for _, talk in list(self._dropped.values()):
+            talk.finished.wait()
+        self.connector.close()
+        return exit_code([talk.outcome for talk in self._all()])
+
+    def now(self) -> float:
+        """Return seconds since the run began."""
+        return time.monotonic() - self._begun
+
+    def target(self, host: Host) -> tuple[Target, Become | None]:
+        """Return how a host is reached."""
+        ssh = host.ssh
+        target = Target(
+            name=host.name, address=host.address, user=ssh.user, port=ssh.port, key=ssh.key,
+            passphrase=_revealed(ssh.passphrase), password=_revealed(ssh.password), jump=ssh.jump,
+            known_hosts=ssh.known_hosts, config=ssh.config,
+        )  # fmt: skip
+        return target, become_of(host)
+
+    def wake_all(self) -> None:
+        for talk in self._all():
+            talk.wake()
+
+    def others_finished(self, name: str) -> bool:
+        return all(talk.finished.is_set() for talk in self._all() if talk.name != name)
+
+    def answer(self, asker: Conversation, to: str, what: str, args: Any) -> Any:
+        """Answer a host's question, or have another host answer it.
+
+        Raises:
+            HostFailed: nobody can.
+        """
+        if to != "controller":
+            return self.switchboard.ask(to, what, args, ASK_LIMIT)
+        if what == "lock":
+            return self._lock_packages(asker, args)
+        if what == "undropped":
+            return self._undropped()
+        if what == "finished":
+            return [talk.name for talk in self._all() if talk.outcome.trouble is None]
+        raise HostFailed(f"the controller knows nothing of {what!r}")
+
+    def found_dropped(self, hosts: dict[str, dict[str, Any]]) -> None:
+        """Take down hosts that belong to the cluster and are no longer in the inventory."""
+        if self.options.verb == "check" or self.options.limit:
+            return
+        for name, how in hosts.items():
+            with self._lock:
+                if name in self._dropped:
+                    continue
+                host = self._dropped_host(name, how)
+                declaration = declare(host, self._inventory, self._playbook, "teardown")
+                talk = Conversation(self, declaration, "teardown", self._gates([declaration]))
+                self._dropped[name] = (how, talk)
+            self.consent.expect(name)
+            self._introduce(talk)
+            self._start(talk)
+
+    def _declarations(self) -> list[tuple[Declaration, bool]]:
+        """Return what every host of the run is told, and whether it is only asked (the head of a limited run)."""
+        verb, limit = self.options.verb, set(self.options.limit)
+        found = []
+        for host in self._inventory.hosts:
+            if not limit or host.name in limit:
+                found.append((declare(host, self._inventory, self._playbook, verb), False))
+            elif host.role == "head" and verb != "teardown":
+                found.append((declare(host, self._inventory, self._playbook, "check"), True))
+        return found
+
+    def _gates(self, told: list[Declaration]) -> Gates:
+        hosts: dict[str, set[str]] = {}
+        needs: dict[str, tuple[str, ...]] = {}
+        for declaration in told:
+            for play in declaration.plays:
+                hosts.setdefault(play, set()).add(declaration.host.name)
+                needs[play] = declaration.needs[play]
+        return Gates(hosts, needs, reverse=self.options.verb == "teardown")
+
+    def _introduce(self, talk: Conversation) -> None:
+        self.switchboard.expect(talk.name)
+        talk.gates.listen(talk.wake)
+        self.consent.listen(talk.wake)
+
+    def _start(self, talk: Conversation) -> threading.Thread:
+        thread = threading.Thread(target=talk.hold, name=f"talk {talk.name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _all(self) -> list[Conversation]:
+        return [*self._conversations, *(talk for _, talk in list(self._dropped.values()))]
+
+    def _lock_packages(self, asker: Conversation, args: Any) -> dict[str, Any]:
+        lock = self.artifacts.lock(args["facts"], args["python"], tuple(args["requirements"]))
+        return {
+            "digest": lock.digest,
+            "requirements": lock.requirements,
+            "wheels": [_file(wheel) for wheel in lock.wheels],
+            "uv": _file(lock.uv),
+        }
+
+    def _undropped(self) -> dict[str, dict[str, Any]]:
+        """Return the dropped hosts that still are what they were, once it is known for all of them."""
+        kept = {}
+        for name, (how, talk) in list(self._dropped.items()):
+            talk.finished.wait()
+            if talk.outcome.trouble:
+                kept[name] = how
+        return kept
+
+    def _dropped_host(self, name: str, how: dict[str, Any]) -> Host:
+        """Return a host of the head's memory as if the inventory still had it, with the cluster's own settings."""
+        like = self._inventory.workers[0] if self._inventory.workers else self._inventory.head
+        ssh = replace(like.ssh, **{key: how[key] for key in ("port", "user", "jump") if key in how})
+        return replace(
+            like, name=name, role="worker", address=str(how["address"]), ssh=ssh, groups=(), ray=RayOptions(),
+            become=bool(how.get("become", like.become)),
+        )  # fmt: skip
+
+
+def _revealed(secret: Secret | None) -> str | None:
+    return secret.reveal() if secret else None
+
+
+def _file(wheel: Any) -> dict[str, Any]:
+    return {"filename": wheel.filename, "sha256": wheel.sha256, "size": wheel.size}

@@ -1,0 +1,95 @@
+"""Carries one host's questions to another: a worker asks the head who is in the cluster."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NoAnswer
+from typing import Any
+
+from provisioner.errors import HostFailed
+
+Message = dict[str, Any]
+
+CONNECT_LIMIT = 30.0
+"""Seconds to wait for the asked host to be there at all."""
+
+
+class Switchboard:
+    """Knows who can be asked, and lets equal questions that are asked at the same time share one answer."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: dict[str, Future[Callable[[Message], None]]] = {}
+        self._pending: dict[int, tuple[str, Future[Any]]] = {}
+        self._shared: dict[str, Future[Any]] = {}
+        self._number = 0
+
+    def expect(self, host: str) -> None:
+        """Note that a host will be there."""
+        with self._lock:
+            self._lines.setdefault(host, Future())
+
+    def connect(self, host: str, send: Callable[[Message], None]) -> None:
+        """Note how a host is asked, now that its conversation is open."""
+        self._lines[host].set_result(send)
+
+    def gone(self, host: str) -> None:
+        """Note that a host answers no more; whoever waits for it is told."""
+        failure = HostFailed(f"{host} is not there to answer")
+        with self._lock:
+            line, self._lines[host] = self._lines.get(host), Future()
+            pending = [future for asked, future in self._pending.values() if asked == host]
+        self._lines[host].set_exception(failure)
+        if line is not None and not line.done():
+            line.set_exception(failure)
+        for future in pending:
+            if not future.done():
+                future.set_exception(failure)
+
+    def ask(self, host: str, what: str, args: Any, timeout: float) -> Any:
+        """Return a host's answer.
+
+        Raises:
+            HostFailed: the host is not part of the run, is gone, can't say, or said nothing in ``timeout`` seconds.
+        """
+        if host not in self._lines:
+            raise HostFailed(f"{host} takes no part in this run")
+        key = json.dumps([host, what, args], sort_keys=True)
+        try:
+            return self._put(host, key, what, args).result(timeout)
+        except NoAnswer:
+            raise HostFailed(f"{host} did not answer within {timeout:.0f} s") from None
+        finally:
+            with self._lock:
+                self._shared.pop(key, None)
+
+    def reply(self, message: Message) -> None:
+        """Take the answer that came from a host."""
+        with self._lock:
+            _, future = self._pending.pop(message.get("id", -1), ("", None))
+        if future is None or future.done():
+            return
+        if "error" in message:
+            future.set_exception(HostFailed(str(message["error"]), remedy=str(message.get("remedy", ""))))
+        else:
+            future.set_result(message.get("value"))
+
+    def _put(self, host: str, key: str, what: str, args: Any) -> Future[Any]:
+        with self._lock:
+            if key in self._shared:
+                return self._shared[key]
+            self._number += 1
+            number, future = self._number, Future[Any]()
+            self._shared[key] = future
+            self._pending[number] = (host, future)
+            line = self._lines[host]
+        try:
+            send = line.result(CONNECT_LIMIT)
+            send({"type": "query", "id": number, "what": what, "args": args})
+        except Exception as error:
+            if not future.done():
+                future.set_exception(error)
+        return future

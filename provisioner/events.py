@@ -1,0 +1,133 @@
+"""What happens during a run, as data: the engine emits these, the reports show them, nobody else prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Verb = Literal["apply", "check", "teardown"]
+Status = Literal["ok", "changed", "failed", "unreachable", "skipped"]
+Action = Literal["add", "change", "remove"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing on a host that is not as declared.
+
+    ``action`` is what would be done about it; ``before`` and ``after`` are short texts (empty if there is none);
+    ``stops`` says what running thing the change stops or removes (empty if none).
+    """
+
+    host: str
+    task: str
+    action: Action
+    what: str
+    before: str = ""
+    after: str = ""
+    stops: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events; ``at`` is seconds since the run began."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    verb: Verb
+    cluster: str
+    inventory: str
+    hosts: tuple[str, ...]
+    log: str
+    """Path of the run log."""
+
+
+@dataclass(frozen=True)
+class HostConnected(Event):
+    """The conversation with a host has begun. ``facts``: os, arch, hostname, python, user, privileged ..."""
+
+    host: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HostObserved(Event):
+    """All that differs on a host is known. In teardown: all that will be removed."""
+
+    host: str
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True)
+class Doing(Event):
+    """What a host is doing now, for live progress: connecting, sending, waiting for a play ..."""
+
+    host: str
+    text: str
+
+
+@dataclass(frozen=True)
+class TaskStarted(Event):
+    host: str
+    play: str
+    task: str
+
+
+@dataclass(frozen=True)
+class TaskFinished(Event):
+    host: str
+    play: str
+    task: str
+    status: Status
+    seconds: float
+    message: str = ""
+    """What was done, or why it failed."""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Notice(Event):
+    """Something the user should know that is no failure; ``host`` may be empty."""
+
+    host: str
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class HostFinished(Event):
+    """The conversation with a host has ended.
+
+    ``status``: ok, changed (in check: changes pending), failed, unreachable or skipped.
+    """
+
+    host: str
+    status: Status
+    counts: dict[str, int] = field(default_factory=dict)
+    """Tasks by status: ok, changed, failed, skipped."""
+    message: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class NodeProven(Event):
+    """A real task ran on a node and told where it ran."""
+
+    host: str
+    hostname: str
+    os: str
+    ray: str
+    python: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunFinished(Event):
+    """The last event. ``next_commands``: (command, what it does) pairs for the user to type next."""
+
+    verb: Verb
+    exit_code: int
+    dashboard: str = ""
+    next_commands: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,139 @@
+"""The inventory as the rest of the program sees it: frozen, complete, with every default filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from provisioner.errors import Place
+
+Role = Literal["head", "worker"]
+ServiceManager = Literal["auto", "systemd", "systemd-user", "process"]
+
+
+class Secret:
+    """A value that must never be printed: it shows as ``***`` wherever it is formatted.
+
+    Args:
+        value: the secret itself.
+        source: where it came from, for messages: ``from_env: NAME`` or ``from_file: path``.
+    """
+
+    __slots__ = ("_value", "source")
+
+    def __init__(self, value: str, source: str) -> None:
+        self._value = value
+        self.source = source
+
+    def reveal(self) -> str:
+        """Return the secret itself; the caller must not print or store it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret(*** {self.source})"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """How a host is reached. Whatever is None is left to ssh_config, the ssh-agent and OpenSSH's defaults."""
+
+    user: str | None = None
+    port: int | None = None
+    key: Path | None = None
+    passphrase: Secret | None = None
+    password: Secret | None = None
+    jump: str | None = None
+    """``[user@]host[:port]`` of a jump host, several separated by commas (as in ssh -J)."""
+    known_hosts: Path | None = None
+    """A file of host keys to trust beside the user's own known_hosts."""
+    config: Path | None = None
+    """An ssh_config file to read in place of ~/.ssh/config."""
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """What one node is started with: every option of ``ray start`` a node can take, named as Ray names it.
+
+    ``options`` holds the options that were given, by their inventory name (``num_cpus``, ``object_store_memory``
+    in bytes, ``temp_dir`` ...); ports are completed from ``first_port`` by ``provisioner.ray.ports``.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[str, float] = field(default_factory=dict)
+    env: Mapping[str, str | Secret] = field(default_factory=dict)
+    """Environment variables of every Ray process on the node."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """One machine of the inventory, with the cluster-wide values already merged in."""
+
+    name: str
+    role: Role
+    address: str
+    """IP address or DNS name under which the host is reached; defaults to its name."""
+    python: str
+    """The exact version, such as ``3.11.9``."""
+    packages: tuple[str, ...]
+    """Requirements installed beside ``ray[default]`` and ``redis``, as pip writes them."""
+    ray: RayOptions
+    ssh: Ssh = Ssh()
+    become: bool = False
+    """Work as root through sudo."""
+    become_password: Secret | None = None
+    service: ServiceManager = "auto"
+    """What keeps Ray running; ``auto``: systemd where there is one, else a supervised process."""
+    account: str | None = None
+    """The account Ray runs under; None: the one that logs in."""
+    root: str | None = None
+    """Folder on the host for all that is ours; None: chosen on the host."""
+    groups: tuple[str, ...] = ()
+    vars: Mapping[str, Any] = field(default_factory=dict)
+    place: Place | None = None
+    """Where the inventory declares it."""
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """A whole cluster: one head and any number of workers.
+
+    ``hosts`` starts with the head and keeps the file's order.
+    """
+
+    cluster: str
+    ray_version: str
+    hosts: tuple[Host, ...]
+    file: Path
+    vars: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def head(self) -> Host:
+        return self.hosts[0]
+
+    @property
+    def workers(self) -> tuple[Host, ...]:
+        return self.hosts[1:]
+
+    def host(self, name: str) -> Host:
+        """Return the host of that name; KeyError if there is none."""
+        return next(host for host in self.hosts if host.name == name)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value of the inventory, for redaction."""
+        found: set[str] = set()
+        for host in self.hosts:
+            ray = (*host.ray.env.values(), *host.ray.options.values())
+            candidates = (host.ssh.password, host.ssh.passphrase, host.become_password, *ray)
+            found.update(value.reveal() for value in candidates if isinstance(value, Secret))
+        return tuple(sorted(found))

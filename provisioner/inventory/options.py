@@ -1,0 +1,134 @@
+"""Converts the groups of values a host and the cluster share: ``ssh``, ``ray``, ``become_password``, ``vars``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from provisioner.inventory import values
+from provisioner.inventory.document import Document, Step
+from provisioner.inventory.problems import Problems
+from provisioner.inventory.values import BadValue
+
+HEAD_ONLY = frozenset(
+    {
+        "port",
+        "ray_client_server_port",
+        "include_dashboard",
+        "dashboard_host",
+        "dashboard_port",
+        "proxy_server_url",
+        "system_config",
+        "redis_username",
+        "redis_password",
+        "redis_shard_ports",
+        "autoscaling_config",
+        "no_monitor",
+    }
+)
+ONE_HOST_ONLY = frozenset({"node_ip", "node_name"})
+
+_SIZES = frozenset({"memory", "object_store_memory", "system_reserved_memory"})
+_FILES = frozenset({"key", "known_hosts", "config"})
+_SECRETS = frozenset({"passphrase", "password", "become_password", "redis_password"})
+_SEPARATE = frozenset({"labels", "resources", "env", "version"})
+
+
+@dataclass
+class Settings:
+    """What one level of the inventory (the cluster, or one host) says, converted."""
+
+    plain: dict[str, Any] = field(default_factory=dict)
+    """python, packages, become, become_password, root, service, account: replaced by the host's."""
+    ssh: dict[str, Any] = field(default_factory=dict)
+    ray: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    resources: dict[str, float] = field(default_factory=dict)
+    env: dict[str, Any] = field(default_factory=dict)
+    vars: dict[str, Any] = field(default_factory=dict)
+
+    def over(self, base: Settings) -> Settings:
+        """These settings laid over others, key by key."""
+        return Settings(**{name: {**getattr(base, name), **own} for name, own in vars(self).items()})
+
+
+class Reader:
+    """Reads settings out of a document, noting what is wrong with them."""
+
+    def __init__(self, document: Document, environ: Mapping[str, str], problems: Problems) -> None:
+        self._document = document
+        self._folder = document.file.absolute().parent
+        self._environ = environ
+        self._problems = problems
+
+    def settings(self, *path: Step) -> Settings:
+        """Convert the settings of the mapping at a path."""
+        mapping = self._mapping(path)
+        ray = self._mapping((*path, "ray"))
+        plain = {key: mapping[key] for key in _PLAIN if key in mapping}
+        read = self._section
+        return Settings(
+            plain=read(plain, path, self._plain),
+            ssh=read(self._mapping((*path, "ssh")), (*path, "ssh"), self._ssh),
+            ray=read({key: value for key, value in ray.items() if key not in _SEPARATE}, (*path, "ray"), self._ray),
+            labels=read(ray.get("labels", {}), (*path, "ray", "labels"), lambda _, value: values.as_text(value)),
+            resources=read(ray.get("resources", {}), (*path, "ray", "resources"), lambda _, value: value),
+            env=read(ray.get("env", {}), (*path, "ray", "env"), self._env),
+            vars=read(mapping.get("vars", {}), (*path, "vars"), self._var),
+        )
+
+    def _mapping(self, path: tuple[Step, ...]) -> Mapping[str, Any]:
+        value = self._document.value
+        for step in path:
+            value = value.get(step) if isinstance(value, Mapping) else None
+        return value if isinstance(value, Mapping) else {}
+
+    def _section(
+        self, section: Mapping[str, Any], path: tuple[Step, ...], convert: Callable[[str, Any], Any]
+    ) -> dict[str, Any]:
+        converted = {}
+        for key, value in section.items():
+            try:
+                converted[key] = convert(key, value)
+            except BadValue as error:
+                self._problems.add(str(error), self._document.place(*path, key))
+        return converted
+
+    def _plain(self, key: str, value: Any) -> Any:
+        if key == "packages":
+            return _packages(value)
+        return self._secret(value) if key in _SECRETS else value
+
+    def _ssh(self, key: str, value: Any) -> Any:
+        if key in _FILES:
+            return values.existing_file(value, self._folder)
+        return self._secret(value) if key in _SECRETS else value
+
+    def _ray(self, key: str, value: Any) -> Any:
+        if key in _SIZES:
+            return values.size_in_bytes(value)
+        if key == "worker_ports":
+            return values.worker_ports(value)
+        return self._secret(value) if key in _SECRETS else value
+
+    def _env(self, _: str, value: Any) -> Any:
+        return self._secret(value) if isinstance(value, Mapping) else values.as_text(value)
+
+    def _secret(self, spec: Mapping[str, str]) -> Any:
+        return values.read_secret(spec, self._folder, self._environ)
+
+    @staticmethod
+    def _var(_: str, value: Any) -> Any:
+        values.forbid_secret(value)
+        return value
+
+
+_PLAIN = ("python", "packages", "become", "become_password", "root", "service", "account")
+
+
+def _packages(requirements: list[str]) -> tuple[str, ...]:
+    for requirement in requirements:
+        if requirement.lower().split("[")[0].split("=")[0].strip() == "ray":
+            raise BadValue("Ray itself is not a package of the inventory; its version is 'ray: {version: ...}'")
+    return tuple(requirements)

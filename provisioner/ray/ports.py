@@ -1,0 +1,41 @@
+"""The ports of a node: every one pinned, none inside the ranges from which operating systems draw at random."""
+
+from __future__ import annotations
+
+from provisioner.inventory.model import Host
+
+GCS_PORT = 6379
+DASHBOARD_PORT = 8265
+CLIENT_PORT = 10001
+FIRST_PORT = 6380
+"""Ray leaves these to chance; below Linux' (32768) and Windows' (49152) random ranges they are free to be pinned."""
+WORKER_PORTS = "10002-19999"
+NODE_PORTS = (
+    "node_manager_port",
+    "object_manager_port",
+    "runtime_env_agent_port",
+    "dashboard_agent_grpc_port",
+    "dashboard_agent_listen_port",
+    "metrics_export_port",
+)
+HEAD_PORTS = {"port": GCS_PORT, "dashboard_port": DASHBOARD_PORT, "ray_client_server_port": CLIENT_PORT}
+
+
+def node_ports(host: Host) -> dict[str, int]:
+    """Return the ports a node listens on, by the inventory's name for them; the worker processes' ports not among them."""
+    options = host.ray.options
+    first = int(options.get("first_port", FIRST_PORT))
+    ports = {name: int(options.get(name, first + number)) for number, name in enumerate(NODE_PORTS)}
+    if host.role == "head":
+        ports.update({name: int(options.get(name, default)) for name, default in HEAD_PORTS.items()})
+    return ports
+
+
+def worker_ports(host: Host) -> list[str]:
+    """Return the arguments of ``ray start`` for the ports of worker processes."""
+    given = host.ray.options.get("worker_ports", WORKER_PORTS)
+    if isinstance(given, str) and "-" in given:
+        low, high = given.split("-", 1)
+        return [f"--min-worker-port={low.strip()}", f"--max-worker-port={high.strip()}"]
+    numbers = given.split(",") if isinstance(given, str) else given
+    return ["--worker-port-list=" + ",".join(str(number).strip() for number in numbers)]

@@ -1,0 +1,142 @@
+"""What a node is started with: arguments, variables, and the hash that tells whether it still is."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import socket
+from typing import Any
+
+from provisioner.errors import InputError
+from provisioner.inventory.model import Host, Inventory, Secret
+from provisioner.ray.ports import NODE_PORTS, node_ports, worker_ports
+
+HOST_LABEL = "provision/host"
+CONFIG_LABEL = "provision/config"
+DEFAULT_ENV = {
+    # Read when ray is imported; without it a head on Windows or macOS silently starts on 127.0.0.1
+    # (ray/_private/ray_constants.py).
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "PYTHONUTF8": "1",
+}
+HEAD_ENV = {
+    # A node that was cut off is noticed after 10 s in place of 63 (measured with Ray 2.60.0).
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+}
+OURS = {"first_port", "worker_ports", "node_ip", "temp_dir", *NODE_PORTS, "port", "dashboard_port"}
+"""Options that are not simply handed on under their own name."""
+
+
+def environment_id(host: Host, inventory: Inventory) -> str:
+    """Return the name of the environment a host needs: a hash of all that goes in."""
+    return _hash([host.python, requirements(host, inventory)])[:12]
+
+
+def requirements(host: Host, inventory: Inventory) -> list[str]:
+    """Return what is installed on a host, as pip writes it."""
+    return [f"ray[default]=={inventory.ray_version}", "redis", *host.packages]
+
+
+def node_ip(host: Host) -> str:
+    """Return the address under which the other nodes reach this one.
+
+    Raises:
+        InputError: it is a name that can't be resolved here.
+    """
+    given = str(host.ray.options.get("node_ip") or host.address)
+    try:
+        return str(ipaddress.ip_address(given.strip("[]")))
+    except ValueError:
+        pass
+    try:
+        return str(socket.getaddrinfo(given, None, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError:
+        raise InputError(
+            f"the address {given!r} of {host.name} is no IP address and can't be resolved here",
+            remedy="give the host an `address:` (an IP address), or `ray: {node_ip: ...}`",
+            place=host.place,
+        ) from None
+
+
+def gcs_address(inventory: Inventory) -> str:
+    """Return where the head's GCS listens."""
+    return f"{node_ip(inventory.head)}:{node_ports(inventory.head)['port']}"
+
+
+def dashboard(inventory: Inventory) -> tuple[str, int]:
+    """Return address and port under which the head itself reaches its dashboard."""
+    bound = str(inventory.head.ray.options.get("dashboard_host", "127.0.0.1"))
+    address = "127.0.0.1" if bound in ("0.0.0.0", "::", "localhost") else bound  # noqa: S104 - compared, not bound
+    return address, node_ports(inventory.head)["dashboard_port"]
+
+
+def node_params(host: Host, inventory: Inventory) -> dict[str, Any]:
+    """Return the parameters of ``ray_head`` or ``ray_worker`` for a host (see remote/resources/ray_node.py)."""
+    if inventory.head.ray.options.get("include_dashboard") is False:
+        raise InputError(
+            "`include_dashboard: false` can't be used: the list of nodes is read from the dashboard",
+            remedy="leave it out; the dashboard listens on the head's loopback only",
+            place=inventory.head.place,
+        )
+    environment = environment_id(host, inventory)
+    env = node_env(host)
+    arguments = _arguments(host, inventory)
+    config = _hash([arguments, env, environment, host.ray.options.get("temp_dir")])[:16]
+    labels = {**host.ray.labels, HOST_LABEL: host.name, CONFIG_LABEL: config}
+    return {
+        "arguments": [*arguments, "--labels=" + ",".join(f"{key}={value}" for key, value in sorted(labels.items()))],
+        "env": env,
+        "environment": environment,
+        "config": config,
+        "node_ip": node_ip(host),
+        "ports": node_ports(host),
+        "gcs": gcs_address(inventory),
+        "dashboard": list(dashboard(inventory)),
+        "head": inventory.head.name,
+        "temp_dir": host.ray.options.get("temp_dir"),
+    }
+
+
+def node_env(host: Host) -> dict[str, str]:
+    """Return the variables of every Ray process on a host, secrets in clear."""
+    given = {name: value.reveal() if isinstance(value, Secret) else value for name, value in host.ray.env.items()}
+    return {**DEFAULT_ENV, **(HEAD_ENV if host.role == "head" else {}), **given}
+
+
+def _arguments(host: Host, inventory: Inventory) -> list[str]:
+    """Return the arguments of ``ray start``, but labels and temp dir."""
+    ports = node_ports(host)
+    arguments = ["--block", f"--node-ip-address={node_ip(host)}"]
+    if host.role == "head":
+        arguments += ["--head", f"--port={ports['port']}", f"--dashboard-port={ports['dashboard_port']}"]
+        if "ray_client_server_port" not in host.ray.options:
+            arguments.append(f"--ray-client-server-port={ports['ray_client_server_port']}")
+    else:
+        arguments.append(f"--address={gcs_address(inventory)}")
+    arguments += [f"--{name.replace('_', '-')}={ports[name]}" for name in NODE_PORTS]
+    arguments += worker_ports(host)
+    if host.ray.resources:
+        arguments.append("--resources=" + json.dumps(dict(host.ray.resources), sort_keys=True))
+    given = ((name, value) for name, value in sorted(host.ray.options.items()) if name not in OURS)
+    return arguments + [argument for name, value in given for argument in _option(name, value)]
+
+
+def _option(name: str, value: Any) -> list[str]:
+    flag = "--" + name.replace("_", "-")
+    if value is True and name not in VALUED:
+        return [flag]
+    if value is False and name not in VALUED:
+        return []
+    return [f"{flag}={json.dumps(value) if isinstance(value, (bool, dict)) else value}"]
+
+
+VALUED = {"include_dashboard", "include_log_monitor"}
+"""Options that take true or false as a value; all others of that kind are flags."""
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,118 @@
+"""The host as a resource sees it: its platform, the folder that is ours, the marker, and the conversation."""
+
+from __future__ import annotations
+
+import os
+
+from provisioner.remote.failure import Failure
+from provisioner.remote.marker import Marker, write_atomically
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
+    from provisioner.remote.platforms.base import Platform
+    from provisioner.remote.wire import Wire
+
+
+class Host:
+    """One machine in one conversation.
+
+    Args:
+        platform: what differs from OS to OS.
+        wire: the conversation, for questions and transfers.
+        hello: the controller's first message (cluster, host, account, service, root ...).
+    """
+
+    def __init__(self, platform: Platform, wire: Wire, hello: Dict[str, Any]) -> None:
+        self.platform = platform
+        self.wire = wire
+        self.cluster: str = hello["cluster"]
+        self.name: str = hello["host"]
+        self.account: str = hello.get("account") or platform.login_account()
+        self.service_manager = platform.choose_manager(hello.get("service") or "auto")
+        self.root: str = hello.get("root") or platform.default_root(self.cluster)
+        self.marker = Marker(os.path.join(self.root, "marker.json"))
+        self.shared: Dict[str, Any] = {}
+        """What one task found out and a later one needs, such as the interpreter."""
+
+    def path(self, *parts: str) -> str:
+        """Return a path under the root."""
+        return os.path.join(self.root, *parts)
+
+    def folder(self, *parts: str) -> str:
+        """Return a folder under the root, made if it is missing."""
+        path = self.path(*parts)
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        return path
+
+    def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        """Replace a file under the root in one step."""
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        write_atomically(path, data, mode)
+
+    def doing(self, text: str) -> None:
+        """Tell the user what takes time."""
+        self.wire.send({"type": "doing", "text": text})
+
+    def temp_dir(self) -> str:
+        """Return Ray's folder for sessions: short, for unix socket paths end at 107 bytes (103 on macOS)."""
+        inside = self.path("ray")
+        if len(inside) <= 40:
+            return inside
+        import hashlib
+
+        return "/tmp/rp-" + hashlib.sha256(self.root.encode()).hexdigest()[:8]
+
+    def environment(self, identity: str) -> str:
+        """Return the folder of the environment with that identity, whether or not it exists."""
+        return self.path("env", identity)
+
+    def fetch(self, sha256: str, filename: str, size: int, limit: float = 900.0) -> str:
+        """Have a file in the store, sent by the controller if it is missing; returns its path.
+
+        The store is content-addressed: a file that has its final name is complete and its hash was checked.
+        """
+        path = self.path("store", sha256, filename)
+        if os.path.isfile(path) and os.path.getsize(path) == size:
+            return path
+        import hashlib
+
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        aside = path + ".part%d" % os.getpid()
+        digest = hashlib.sha256()
+        try:
+            with open(aside, "wb") as file:
+
+                def sink(piece: bytes) -> None:
+                    digest.update(piece)
+                    file.write(piece)
+
+                self.wire.need(sha256, sink, limit)
+            if digest.hexdigest() != sha256:
+                raise Failure("%s arrived damaged" % filename, "run the same command again")
+            os.replace(aside, path)
+        finally:
+            if os.path.exists(aside):
+                os.unlink(aside)
+        return path
+
+    def own_processes(self) -> List[int]:
+        """Return the pids of every process that was started from our root, whoever its parent is."""
+        return self.platform.processes_with(marker_variable(self.root))
+
+    def observed_service(self, name: str) -> Dict[str, Any]:
+        """Return what the service manager says of our service (asked once per conversation)."""
+        return self.service_manager.observe(self, name)
+
+    def interpreter(self) -> Optional[str]:
+        """Return the interpreter the ``python`` task found, if it ran already."""
+        return self.shared.get("interpreter")
+
+
+MARK = "PROVISION_ROOT"
+"""Set in the environment of every process we start: tells our processes from a stranger's."""
+
+
+def marker_variable(root: str) -> str:
+    return "%s=%s" % (MARK, root)

@@ -1,0 +1,197 @@
+"""One conversation: hear the declaration, observe everything, say what differs, then play by play do as told."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from provisioner.remote import resource
+from provisioner.remote.failure import Failure, from_oserror
+from provisioner.remote.host import Host
+from provisioner.remote.platforms import current
+from provisioner.remote.wire import Wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List
+
+    Message = Dict[str, Any]
+
+PROTOCOL = 1
+LOCK_WAIT = 30.0
+"""Seconds to wait for another run that works on this host."""
+
+
+class Task:
+    """A task of the declaration on this host, with what was observed for it."""
+
+    def __init__(self, declared: Message) -> None:
+        self.name: str = declared["name"]
+        self.when: Message = declared.get("when") or {}
+        self.resource = resource.create(declared["resource"], declared["params"])
+        self.differences: List[Dict[str, str]] = []
+        self.orphan = bool(declared.get("orphan"))
+
+    def applies(self, facts: Message) -> bool:
+        """Tell whether the conditions on the machine hold (the one on ``changed`` is judged when the task's turn comes)."""
+        return all(
+            facts.get(name) in (wanted if isinstance(wanted, list) else [wanted])
+            for name, wanted in self.when.items()
+            if name != "changed"
+        )
+
+
+class Conversation:
+    """Answers one controller, once."""
+
+    def __init__(self) -> None:
+        self.wire = Wire(self.answer, lost)
+        self.plays: List[List[Task]] = []
+        self.mode = "check"
+
+    def run(self) -> None:
+        self.wire.start()
+        self.wire.send({"type": "ready"})
+        hello = self.wire.receive()
+        if hello.get("type") != "hello" or hello.get("protocol") != PROTOCOL:
+            raise Failure("the controller speaks another protocol", "run the same version of provision again")
+        self.mode = hello["mode"]
+        self.host = Host(current(), self.wire, hello)
+        self.facts = dict(self.host.platform.facts(), root=self.host.root, manager=self.host.service_manager.kind)
+        self.wire.send({"type": "facts", "facts": self.facts})
+        self.plays = [[Task(task) for task in play["tasks"]] for play in hello["plays"]]
+        self.observe()
+        self.obey()
+
+    def observe(self) -> None:
+        """Look at every task at once; one that can't be observed ends the conversation."""
+        if self.mode != "teardown":
+            self._adopt_orphans()
+        rows = []
+        for number, play in enumerate(self.plays):
+            for task in play:
+                if not task.applies(self.facts):
+                    continue
+                look = task.resource.traces if self.mode == "teardown" or task.orphan else task.resource.observe
+                task.differences = self._guarded(task, lambda look=look: look(self.host))
+                rows.append({"play": number, "task": task.name, "differences": task.differences})
+        dropped = self.host.shared.get("dropped")
+        self.wire.send({"type": "observed", "tasks": rows, "dropped": dropped})
+
+    def _adopt_orphans(self) -> None:
+        """Have what we made, and what no task declares any more, removed: in the play that comes last."""
+        declared = {task.resource.key for play in self.plays for task in play}
+        for key, entry in sorted(self.host.marker.entries.items()):
+            if "kind" in entry and key not in declared and self.plays:
+                task = {"name": "Remove what is no longer declared", "resource": entry["kind"], "params": entry["params"]}
+                self.plays[-1].append(Task(dict(task, orphan=True)))
+
+    def obey(self) -> None:
+        """Work play by play when the controller says so, until it says it was the last."""
+        locked = False
+        while True:
+            message = self.wire.receive()
+            if message["type"] == "end":
+                self._finish(message)
+                return
+            if message["type"] == "broken":
+                raise Failure("the controller sent what is no message: %s" % message["message"])
+            if not locked:
+                self._lock()
+                locked = True
+            self.play(message["index"], message["changed"])
+
+    def play(self, index: int, changed: bool) -> None:
+        tasks = self.plays[index]
+        good = True
+        for task in reversed(tasks) if self.mode == "teardown" else tasks:
+            if not task.applies(self.facts) or not self._due(task, changed):
+                continue
+            if good:
+                good = self._work(index, task)
+                changed = True
+            else:
+                self.wire.send({"type": "task", "play": index, "task": task.name, "state": "skipped", "seconds": 0.0})
+        self.wire.send({"type": "played", "index": index, "ok": good})
+
+    def _due(self, task: Task, changed: bool) -> bool:
+        if "changed" in task.when and self.mode != "teardown":
+            return changed == task.when["changed"]
+        return bool(task.differences)
+
+    def _work(self, index: int, task: Task) -> bool:
+        message = {"type": "task", "play": index, "task": task.name}
+        self.wire.send(dict(message, state="started"))
+        begun = time.monotonic()
+        away = self.mode == "teardown" or task.orphan
+        act: Callable[[Host], str] = task.resource.remove if away else task.resource.ensure
+        try:
+            done = self._guarded(task, lambda: act(self.host))
+        except Failure as failure:
+            report = {"state": "failed", "message": failure.message, "remedy": failure.remedy}
+        else:
+            report = {"state": "changed", "message": done}
+        self.wire.send(dict(message, seconds=round(time.monotonic() - begun, 3), **report))
+        return report["state"] == "changed"
+
+    def _guarded(self, task: Task, act: Callable[[], Any]) -> Any:
+        """Do it; whatever goes wrong is a Failure with a sentence, never a traceback."""
+        try:
+            return act()
+        except Failure as failure:
+            failure.task = task.name
+            raise
+        except OSError as error:
+            raise from_oserror(error) from None
+        except Exception as error:
+            import traceback
+
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = "%s:%s" % (os.path.basename(place.filename), place.lineno)
+            raise Failure(
+                "unexpected %s in %s: %s" % (type(error).__name__, where, error), "please report this as a bug"
+            ) from None
+
+    def _lock(self) -> None:
+        """Let no two runs work on this host's cluster at once."""
+        self.host.folder()
+        self._lock_file = self.host.platform.lock(self.host.path("lock"), LOCK_WAIT)
+
+    def _finish(self, message: Message) -> None:
+        if message.get("clean") and self.mode == "teardown":
+            self.host.platform.clean(self.host.root, purge=bool(message.get("purge")))
+        self.wire.send({"type": "bye"})
+
+    def refuse(self, failure: Failure) -> None:
+        """Say why the conversation ends here."""
+        self.wire.send({"type": "error", "message": failure.message, "remedy": failure.remedy, "task": failure.task})
+
+    def answer(self, what: str, args: Any) -> Any:
+        """Answer another host's question about this one."""
+        if what == "nodes":
+            from provisioner.remote.resources.ray_state import fetch_nodes
+
+            return fetch_nodes(args["dashboard"], args["max_age"])
+        raise Failure("this host knows nothing of %r" % what)
+
+
+def lost() -> None:
+    """The controller is gone: end what runs for us and leave. Everything is safe to interrupt."""
+    from provisioner.remote.platforms import end_children
+
+    end_children()
+    os._exit(1)
+
+
+def main() -> None:
+    """Hold the conversation; the exit code says nothing, the last message does."""
+    conversation = Conversation()
+    try:
+        conversation.run()
+    except Failure as failure:
+        conversation.refuse(failure)
+    except OSError as error:
+        conversation.refuse(from_oserror(error))
+    sys.stdout.flush()
+    os._exit(0)

@@ -1,0 +1,67 @@
+"""What we made on this host, so that teardown undoes that and nothing else. Observation always beats it."""
+
+from __future__ import annotations
+
+import json
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional
+
+    Entry = Dict[str, Any]
+
+
+class Marker:
+    """A small JSON file under the root: an entry per resource, with its parameters and what was there before.
+
+    An entry is written *before* the thing it speaks of is made: an interrupted run leaves at worst an entry for
+    something that does not exist, never something that nobody remembers.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.entries: Dict[str, Entry] = {}
+        try:
+            with open(path, encoding="utf-8") as file:
+                self.entries = json.load(file)["entries"]
+        except FileNotFoundError:
+            pass
+        except (ValueError, KeyError, TypeError):
+            self.entries = {}
+
+    def get(self, key: str) -> Optional[Entry]:
+        return self.entries.get(key)
+
+    def put(self, key: str, entry: Entry) -> None:
+        if self.entries.get(key) == entry:
+            return
+        self.entries[key] = entry
+        self._save()
+
+    def drop(self, key: str) -> None:
+        if self.entries.pop(key, None) is not None:
+            self._save()
+
+    def _save(self) -> None:
+        if not self.entries:
+            os.unlink(self._path)
+            return
+        os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)
+        text = json.dumps({"version": 1, "entries": self.entries}, indent=1, sort_keys=True)
+        write_atomically(self._path, text.encode("utf-8"), 0o600)
+
+
+def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
+    """Replace a file in one step and make sure it survives a power cut."""
+    aside = "%s.part%d" % (path, os.getpid())
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        os.unlink(aside)
+        raise

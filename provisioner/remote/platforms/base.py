@@ -1,0 +1,130 @@
+"""The contract every platform fulfils. Small methods that look, and small ones that change one thing."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Tuple
+
+    from provisioner.remote.host import Host
+
+
+class ServiceManager:
+    """What keeps a process running on this OS."""
+
+    kind = ""
+    survives_reboot = True
+
+    def observe(self, host: Host, name: str) -> Dict[str, Any]:
+        """Return ``{"defined": text or None, "enabled": bool, "active": bool, "failing": bool, "pid": int}``."""
+        raise NotImplementedError
+
+    def definition(self, host: Host, name: str) -> str:
+        """Return the definition the service should have, as text (a unit, a plist, a task)."""
+        raise NotImplementedError
+
+    def define(self, host: Host, name: str) -> None:
+        """Write the definition and have it started at boot."""
+        raise NotImplementedError
+
+    def restart(self, host: Host, name: str) -> None:
+        """Start the service, or stop and start it if it runs. Returns before Ray is up."""
+        raise NotImplementedError
+
+    def stop(self, host: Host, name: str) -> None:
+        raise NotImplementedError
+
+    def undefine(self, host: Host, name: str) -> None:
+        """Remove the definition; the service must be stopped."""
+        raise NotImplementedError
+
+
+class Platform:
+    """One OS. Nothing outside ``platforms/`` asks which."""
+
+    os = ""
+
+    def facts(self) -> Dict[str, Any]:
+        """Return what is true of this machine and cheap to know."""
+        raise NotImplementedError
+
+    def privileged(self) -> bool:
+        raise NotImplementedError
+
+    def login_account(self) -> str:
+        """Return the account that logged in (not root, if root was reached through sudo)."""
+        raise NotImplementedError
+
+    def default_root(self, cluster: str) -> str:
+        raise NotImplementedError
+
+    def choose_manager(self, wanted: str) -> ServiceManager:
+        """Return the service manager; ``wanted``: auto, systemd, systemd-user or process.
+
+        Raises:
+            Failure: the wanted one does not exist here.
+        """
+        raise NotImplementedError
+
+    def run(
+        self, argv: List[str], timeout: float = 60.0, env: Optional[Dict[str, str]] = None, cwd: Optional[str] = None
+    ) -> Tuple[int, str]:
+        """Run a program to its end; returns exit code and output (stdout and stderr together).
+
+        Raises:
+            Failure: there is no such program, or it did not end within ``timeout`` seconds.
+        """
+        raise NotImplementedError
+
+    def end_children(self) -> None:
+        """Kill every program that was started by ``run`` and has not ended."""
+        raise NotImplementedError
+
+    def lock(self, path: str, wait: float) -> object:
+        """Hold that lock file until the program ends; returns what must be kept alive.
+
+        Raises:
+            Failure: another program holds it and still does after ``wait`` seconds.
+        """
+        raise NotImplementedError
+
+    def clean(self, root: str, purge: bool) -> None:
+        """Remove the root if nothing is left in it that is worth keeping; with ``purge``, whatever is in it, and the
+        cached program as well."""
+        raise NotImplementedError
+
+    def get_variable(self, name: str) -> Optional[str]:
+        """Return what new processes will find in that environment variable, None if nothing."""
+        raise NotImplementedError
+
+    def set_variable(self, name: str, value: Optional[str]) -> None:
+        """Have every new process find that value; None removes the variable."""
+        raise NotImplementedError
+
+    def variable_scope(self) -> str:
+        """Return where variables are kept, in the user's words."""
+        raise NotImplementedError
+
+    def give(self, path: str, account: str) -> None:
+        """Make the account the owner of a file or folder."""
+        raise NotImplementedError
+
+    def processes_with(self, variable: str) -> List[int]:
+        """Return the pids of processes with ``NAME=value`` in their environment, this program's own left out."""
+        raise NotImplementedError
+
+    def kill(self, pids: List[int]) -> None:
+        """End processes at once."""
+        raise NotImplementedError
+
+    def port_owner(self, port: int) -> str:
+        """Return who listens on a TCP port, such as ``nginx (pid 711)``; ``another process`` if unknown."""
+        raise NotImplementedError
+
+    def find_interpreters(self, version: str) -> List[str]:
+        """Return paths of Python interpreters that may have that exact version, the likeliest first."""
+        raise NotImplementedError
+
+    def interpreter_of(self, environment: str) -> str:
+        """Return the interpreter inside a virtual environment."""
+        raise NotImplementedError

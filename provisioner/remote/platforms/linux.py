@@ -1,0 +1,98 @@
+"""Linux: /proc, systemd where there is one."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from provisioner.remote.failure import Failure
+from provisioner.remote.platforms.posix import Posix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Set, Tuple
+
+    from provisioner.remote.platforms.base import ServiceManager
+
+
+class Linux(Posix):
+    os = "linux"
+
+    def facts(self) -> Dict[str, Any]:
+        name = os.uname()
+        libc, libc_version = _libc()
+        return {
+            "os": "linux",
+            "arch": name.machine,
+            "hostname": name.nodename,
+            "libc": libc,
+            "libc_version": libc_version,
+            "python": "%d.%d.%d" % sys.version_info[:3],
+            "privileged": self.privileged(),
+            "clock": time.time(),
+        }
+
+    def choose_manager(self, wanted: str) -> ServiceManager:
+        running = os.path.isdir("/run/systemd/system")
+        if wanted == "process" or (wanted == "auto" and not running):
+            from provisioner.remote.platforms.supervised import Supervised
+
+            return Supervised()
+        if not running:
+            raise Failure("systemd does not run on this host", "set `service: process`, or leave it out")
+        from provisioner.remote.platforms.systemd import Systemd
+
+        if wanted == "systemd" and not self.privileged():
+            raise Failure("a systemd system unit needs root", "set `become: true`, or `service: systemd-user`")
+        return Systemd(user_unit=wanted == "systemd-user" or not self.privileged())
+
+    def processes_with(self, variable: str) -> List[int]:
+        wanted = b"\0" + variable.encode() + b"\0"
+        found = []
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit() or int(entry) == os.getpid():
+                continue
+            try:
+                with open("/proc/%s/environ" % entry, "rb") as file:
+                    environ = file.read()
+            except OSError:
+                continue
+            if wanted in b"\0" + environ:
+                found.append(int(entry))
+        return found
+
+    def port_owner(self, port: int) -> str:
+        inodes = {inode for table in ("tcp", "tcp6") for inode in _listening(table, port)}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit() and _holds(entry, inodes):
+                with open("/proc/%s/comm" % entry) as file:
+                    return "%s (pid %s)" % (file.read().strip(), entry)
+        return "another process"
+
+
+def _libc() -> Tuple[str, str]:
+    try:
+        name, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
+    except (ValueError, OSError):
+        return "musl", ""
+    return name, version
+
+
+def _listening(table: str, port: int) -> List[str]:
+    """Return the socket inodes that listen on a port, from /proc/net/tcp (see proc(5): state 0A is LISTEN)."""
+    try:
+        with open("/proc/net/" + table) as file:
+            rows = [line.split() for line in file.readlines()[1:]]
+    except OSError:
+        return []
+    return [row[9] for row in rows if row[3] == "0A" and int(row[1].rsplit(":", 1)[1], 16) == port]
+
+
+def _holds(pid: str, inodes: Set[str]) -> bool:
+    folder = "/proc/%s/fd" % pid
+    try:
+        targets = [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
+    except OSError:
+        return False
+    return any("socket:[%s]" % inode in targets for inode in inodes)

@@ -1,0 +1,85 @@
+"""What every resource is: parameters, and four small verbs.
+
+A resource lives for one conversation. Its key tells it from every other of the host and is the name of its entry in
+the marker.
+"""
+
+from __future__ import annotations
+
+from provisioner.remote.failure import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List
+
+    from provisioner.remote.host import Host
+
+    Difference = Dict[str, str]
+
+
+def difference(action: str, what: str, before: str = "", after: str = "", stops: str = "") -> Difference:
+    """Return one thing that is not as declared; ``action`` is add, change or remove (see events.Difference)."""
+    return {"action": action, "what": what, "before": before, "after": after, "stops": stops}
+
+
+class Resource:
+    """One thing on a host, with the state it should have.
+
+    Args:
+        params: what the task declares; checked against the playbook's schema on the controller.
+    """
+
+    kind = ""
+
+    def __init__(self, params: Dict[str, Any]) -> None:
+        self.params = params
+
+    @property
+    def key(self) -> str:
+        return self.kind
+
+    def observe(self, host: Host) -> List[Difference]:
+        """Return what is not as declared now; changes nothing."""
+        raise NotImplementedError
+
+    def ensure(self, host: Host) -> str:
+        """Make it so and return what was done, in few words. Safe to repeat, safe to interrupt.
+
+        Raises:
+            Failure: it can't be done.
+        """
+        raise NotImplementedError
+
+    def traces(self, host: Host) -> List[Difference]:
+        """Return what of ours there is to remove; changes nothing."""
+        return []
+
+    def remove(self, host: Host) -> str:
+        """Undo what we did, and nothing else, and return what was done."""
+        return ""
+
+
+def create(kind: str, params: Dict[str, Any]) -> Resource:
+    """Return the resource of that kind; its module is loaded only now."""
+    import importlib
+
+    if kind not in KINDS:
+        raise Failure("this program knows no resource %r" % kind)
+    module, name = KINDS[kind]
+    resource: Resource = getattr(importlib.import_module("provisioner.remote.resources." + module), name)(params)
+    return resource
+
+
+KINDS = {
+    "python": ("python", "Python"),
+    "environment": ("environment", "Environment"),
+    "variable": ("variable", "EnvironmentVariable"),
+    "ray_head": ("ray_node", "RayHead"),
+    "ray_worker": ("ray_node", "RayWorker"),
+    "members": ("members", "Members"),
+    "ray_proof": ("ray_proof", "RayProof"),
+    "file": ("file", "File"),
+    "command": ("command", "Command"),
+    "system_package": ("system_package", "SystemPackage"),
+}
+"""Adding a resource is adding a file and a line here."""

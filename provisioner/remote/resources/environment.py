@@ -1,0 +1,155 @@
+"""environment: a virtual environment with Ray and the other packages, built aside and used only when complete."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from provisioner.remote.failure import Failure
+from provisioner.remote.resource import Resource, difference
+from provisioner.remote.resources.python import remember
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List
+
+    from provisioner.remote.host import Host
+    from provisioner.remote.resource import Difference
+
+LOCK_LIMIT = 600.0
+"""Seconds for the controller to lock the packages and to fetch what it lacks."""
+INSTALL_LIMIT = 600.0
+"""Seconds for uv to install everything from local files."""
+ROOM = 6
+"""An environment with the wheels it came from takes about this many times the wheels' size."""
+
+
+class Environment(Resource):
+    """Params: ``id`` (hash of what goes in), ``python``, ``requirements``, ``check`` (modules to import).
+
+    The folder carries the id, so a new version is built beside the old one, and whatever starts from an environment
+    names it: that is the switch. A folder counts only with the ``environment.json`` that is written last.
+    """
+
+    kind = "environment"
+
+    def observe(self, host: Host) -> List[Difference]:
+        if _complete(host, self.params["id"]):
+            return []
+        what = "environment %s" % self.params["id"]
+        return [difference("add", what, after=", ".join(self.params["requirements"]))]
+
+    def ensure(self, host: Host) -> str:
+        lock = self._lock(host)
+        self._check_room(host, lock)
+        files = self._fetch(host, lock)
+        host.doing("installing %d packages" % len(lock["wheels"]))
+        folder = host.environment(self.params["id"])
+        self._build(host, lock, files, folder)
+        self._verify(host, folder)
+        stamp = {"id": self.params["id"], "python": self.params["python"], "lock": lock["digest"]}
+        remember(host, self.params["python"], host.shared["interpreter"])
+        host.write(os.path.join(folder, "environment.json"), json.dumps(stamp).encode("ascii"))
+        return "%d packages" % len(lock["wheels"])
+
+    def _lock(self, host: Host) -> Dict[str, Any]:
+        host.doing("waiting for the package lock")
+        args = {
+            "facts": host.platform.facts(),
+            "python": self.params["python"],
+            "requirements": self.params["requirements"],
+        }
+        lock: Dict[str, Any] = host.wire.ask("controller", "lock", args, LOCK_LIMIT)
+        return lock
+
+    def _check_room(self, host: Host, lock: Dict[str, Any]) -> None:
+        import shutil
+
+        needed = ROOM * sum(wheel["size"] for wheel in lock["wheels"])
+        free = shutil.disk_usage(host.folder("env")).free
+        if free < needed:
+            raise Failure(
+                "%s has %d MiB free, the environment needs %d MiB" % (host.root, free >> 20, needed >> 20),
+                "free some space there, or choose another `root:`",
+            )
+
+    def _fetch(self, host: Host, lock: Dict[str, Any]) -> Dict[str, str]:
+        wheels = [*lock["wheels"], lock["uv"]]
+        total = sum(wheel["size"] for wheel in wheels)
+        files, done = {}, 0
+        for wheel in wheels:
+            host.doing("receiving packages, %d of %d MB" % (done // 10**6, total // 10**6))
+            files[wheel["filename"]] = host.fetch(wheel["sha256"], wheel["filename"], wheel["size"])
+            done += wheel["size"]
+        return files
+
+    def _build(self, host: Host, lock: Dict[str, Any], files: Dict[str, str], folder: str) -> None:
+        import shutil
+
+        uv = _unpack_uv(host, files[lock["uv"]["filename"]])
+        work = folder + ".work"
+        for path in (folder, work):
+            shutil.rmtree(path, ignore_errors=True)
+        wheelhouse = os.path.join(work, "wheels")
+        os.makedirs(wheelhouse)
+        for wheel in lock["wheels"]:
+            _link(files[wheel["filename"]], os.path.join(wheelhouse, wheel["filename"]))
+        requirements = os.path.join(work, "requirements.txt")
+        with open(requirements, "w", encoding="utf-8") as file:
+            file.write(lock["requirements"])
+        settings = ["--no-config", "--offline", "--cache-dir", os.path.join(work, "cache"), "--quiet"]
+        _run(host, [uv, "venv", *settings, "--python", host.shared["interpreter"], folder])
+        install = ["--no-index", "--find-links", wheelhouse, "--require-hashes", "--no-deps", "-r", requirements]
+        python = host.platform.interpreter_of(folder)
+        _run(host, [uv, "pip", "install", *settings, "--python", python, *install])
+        shutil.rmtree(work, ignore_errors=True)
+
+    def _verify(self, host: Host, folder: str) -> None:
+        host.doing("trying the installation")
+        code = "import " + ", ".join(self.params["check"])
+        status, output = host.platform.run([host.platform.interpreter_of(folder), "-I", "-c", code], 120.0)
+        if status:
+            last = (output.strip().splitlines() or ["exit code %d" % status])[-1]
+            raise Failure("the installed packages can't be imported: %s" % last)
+
+
+def _complete(host: Host, identity: str) -> bool:
+    folder = host.environment(identity)
+    try:
+        with open(os.path.join(folder, "environment.json"), encoding="ascii") as file:
+            stamp = json.load(file)
+    except (OSError, ValueError):
+        return False
+    return stamp.get("id") == identity and os.path.exists(host.platform.interpreter_of(folder))
+
+
+def _unpack_uv(host: Host, wheel: str) -> str:
+    """Take the one program out of uv's wheel; returns its path."""
+    folder = os.path.dirname(wheel)
+    import zipfile
+
+    with zipfile.ZipFile(wheel) as bundle:
+        inside = next(name for name in bundle.namelist() if name.endswith(("/scripts/uv", "/scripts/uv.exe")))
+        path = os.path.join(folder, os.path.basename(inside))
+        if not os.path.exists(path):
+            host.write(path, bundle.read(inside), 0o755)
+    return path
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        import shutil
+
+        shutil.copyfile(source, target)
+
+
+def _run(host: Host, argv: List[str]) -> None:
+    code, output = host.platform.run(argv, INSTALL_LIMIT)
+    if not code:
+        return
+    text = " ".join(output.split())
+    if "No space left" in text or "Disk quota" in text:
+        raise Failure("the disk is full (%s)" % host.root, "free some space there and run the same command again")
+    raise Failure("uv %s failed: %s" % (argv[1], text[-600:]))

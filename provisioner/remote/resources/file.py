@@ -1,0 +1,116 @@
+"""file: a file with the wanted content, mode and owner."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from provisioner.remote.failure import Failure
+from provisioner.remote.resource import Resource, difference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional
+
+    from provisioner.remote.host import Host
+    from provisioner.remote.resource import Difference
+
+
+class File(Resource):
+    """Params: ``path``, ``sha256`` and ``size`` of its content (which the controller sends on demand), ``mode``, ``owner``.
+
+    A file that was there before is kept in the root and put back by remove.
+    """
+
+    kind = "file"
+
+    @property
+    def key(self) -> str:
+        return "file:" + self.params["path"]
+
+    def observe(self, host: Host) -> List[Difference]:
+        path, what = self.params["path"], "file %s" % self.params["path"]
+        if os.path.isdir(path):
+            raise Failure("%s is a folder" % path, "choose another path, or remove the folder")
+        if not os.path.exists(path):
+            return [difference("add", what, after="%d bytes" % self.params["size"])]
+        found = []
+        if _digest(path) != self.params["sha256"]:
+            found.append(difference("change", what, "other content", "%d bytes" % self.params["size"]))
+        mode = "%04o" % (os.stat(path).st_mode & 0o7777)
+        if self._mode() is not None and int(mode, 8) != self._mode():
+            found.append(difference("change", "mode of " + path, mode, self.params["mode"]))
+        owner = self.params.get("owner")
+        if owner and _owner(path) != owner:
+            found.append(difference("change", "owner of " + path, _owner(path), owner))
+        return found
+
+    def ensure(self, host: Host) -> str:
+        path = self.params["path"]
+        entry = host.marker.get(self.key)
+        if entry is None:
+            entry = {"kind": self.kind, "params": self.params, "before": _keep(host, path)}
+        host.marker.put(self.key, dict(entry, params=self.params))
+        if not os.path.exists(path) or _digest(path) != self.params["sha256"]:
+            content = host.fetch(self.params["sha256"], "content", self.params["size"])
+            mode = os.stat(path).st_mode & 0o7777 if os.path.exists(path) else 0o644
+            with open(content, "rb") as file:
+                host.write(path, file.read(), mode)
+        if self._mode() is not None:
+            os.chmod(path, self._mode() or 0)
+        if self.params.get("owner"):
+            host.platform.give(path, self.params["owner"])
+        return path
+
+    def traces(self, host: Host) -> List[Difference]:
+        entry = host.marker.get(self.key)
+        if not entry:
+            return []
+        return [difference("remove", "file %s" % self.params["path"], after="as before" if entry["before"] else "")]
+
+    def remove(self, host: Host) -> str:
+        entry, path = host.marker.get(self.key), self.params["path"]
+        if entry is None:
+            return ""
+        before = entry["before"]
+        if before:
+            with open(before["copy"], "rb") as file:
+                host.write(path, file.read(), before["mode"])
+            os.chmod(path, before["mode"])
+            host.platform.give(path, before["owner"])
+            os.unlink(before["copy"])
+        elif os.path.exists(path):
+            os.unlink(path)
+        host.marker.drop(self.key)
+        return "%s put back" % path if before else "%s removed" % path
+
+    def _mode(self) -> Optional[int]:
+        return int(self.params["mode"], 8) if self.params.get("mode") else None
+
+
+def _keep(host: Host, path: str) -> object:
+    """Copy the stranger's file away and return how to put it back; None if there is none."""
+    if not os.path.exists(path):
+        return None
+    copy = host.path("before", hashlib.sha256(path.encode()).hexdigest()[:16])
+    with open(path, "rb") as file:
+        host.write(copy, file.read(), 0o600)
+    return {"copy": copy, "mode": os.stat(path).st_mode & 0o7777, "owner": _owner(path)}
+
+
+def _digest(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _owner(path: str) -> str:
+    import pwd
+
+    uid = os.stat(path).st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,82 @@
+"""members: the head remembers who belongs to the cluster and how to reach them.
+
+So that a host which was dropped from the inventory is found, whoever runs the next apply and from where.
+"""
+
+from __future__ import annotations
+
+import json
+
+from provisioner.remote.resource import Resource, difference
+from provisioner.remote.resources.ray_state import fetch_nodes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List
+
+    from provisioner.remote.host import Host
+    from provisioner.remote.resource import Difference
+
+    Members = Dict[str, Dict[str, Any]]
+
+
+class Members(Resource):
+    """Params: ``members`` (name -> address, port, user, jump), ``dashboard``. Never a secret."""
+
+    kind = "members"
+
+    def observe(self, host: Host) -> List[Difference]:
+        known, wanted = _recorded(host), self.params["members"]
+        dropped = self.dropped(host)
+        host.shared["dropped"] = dropped
+        found = [difference("remove", "member %s" % name, before="dropped from the inventory") for name in sorted(dropped)]
+        added = [name for name in wanted if name not in known]
+        if added:
+            found.append(difference("add", "members", after=_few(added)))
+        moved = [name for name in wanted if name in known and known[name] != wanted[name]]
+        if moved:
+            found.append(difference("change", "how to reach", after=_few(moved)))
+        return found
+
+    def ensure(self, host: Host) -> str:
+        kept: Members = host.wire.ask("controller", "undropped", None, 600.0)
+        members = dict(kept, **self.params["members"])
+        host.write(_path(host), json.dumps(members, indent=1, sort_keys=True).encode("utf-8"), 0o600)
+        return "%d members" % len(self.params["members"])
+
+    def traces(self, host: Host) -> List[Difference]:
+        host.shared["dropped"] = self.dropped(host)
+        known = _recorded(host)
+        return [difference("remove", "members", before=_few(sorted(known)))] if known else []
+
+    def remove(self, host: Host) -> str:
+        import os
+
+        if os.path.exists(_path(host)):
+            os.unlink(_path(host))
+        return ""
+
+    def dropped(self, host: Host) -> Members:
+        """Return who belonged to the cluster, or is a node of it now, and is no longer declared."""
+        members = {name: how for name, how in _recorded(host).items() if name not in self.params["members"]}
+        for node in fetch_nodes(self.params["dashboard"], max_age=5.0) or []:
+            if node["alive"] and node["host"] and node["host"] not in self.params["members"]:
+                members.setdefault(node["host"], {"address": node["ip"]})
+        return members
+
+
+def _path(host: Host) -> str:
+    return host.path("members.json")
+
+
+def _recorded(host: Host) -> Members:
+    try:
+        with open(_path(host), encoding="utf-8") as file:
+            members = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return members if isinstance(members, dict) else {}
+
+
+def _few(names: List[str]) -> str:
+    return ", ".join(names[:5]) + (" and %d more" % (len(names) - 5) if len(names) > 5 else "")

@@ -1,0 +1,107 @@
+"""What would make Ray fail with a misleading text or after minutes is looked at before it is started."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+
+from provisioner.remote import service
+from provisioner.remote.failure import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List
+
+    from provisioner.remote.host import Host
+
+HEAD_LIMIT = 15.0
+"""Seconds in which the head's GCS must accept a connection from this host."""
+
+
+def check_address(node_ip: str) -> None:
+    """Raise a Failure unless the address is one of this host's (Ray says it after 31 s, with a misleading text)."""
+    family = socket.AF_INET6 if ":" in node_ip else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((node_ip, 0))
+    except OSError as error:
+        if error.errno not in (errno.EADDRNOTAVAIL, errno.EINVAL) and not isinstance(error, socket.gaierror):
+            raise
+        own = ", ".join(_own_addresses()) or "none that others could reach"
+        raise Failure(
+            "node_ip %s is not an address of this host (it has %s)" % (node_ip, own),
+            "set `address:` or `ray: {node_ip: ...}` of the host to the one that the other hosts reach",
+        ) from None
+
+
+def check_ports(host: Host, ports: Dict[str, int]) -> None:
+    """Raise a Failure that names the port and who has it, if one of the node's ports is taken."""
+    for name, port in sorted(ports.items()):
+        if _is_free(port):
+            continue
+        raise Failure(
+            "port %d (%s) is taken by %s" % (port, name, host.platform.port_owner(port)),
+            "end that program, or give the node another port: `ray: {%s: ...}`" % name,
+        )
+
+
+def check_reachable(gcs: str, head: str) -> None:
+    """Raise a Failure unless the head's GCS accepts connections from this host (Ray would try for 14 minutes)."""
+    address, _, port = gcs.rpartition(":")
+    deadline = time.monotonic() + HEAD_LIMIT
+    while True:
+        try:
+            socket.create_connection((address.strip("[]"), int(port)), 3.0).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise _unreachable(gcs, head, error) from None
+        time.sleep(0.3)
+
+
+def _unreachable(gcs: str, head: str, error: OSError) -> Failure:
+    if isinstance(error, socket.timeout):
+        how, cause = "no answer", "a firewall on the way, or another network"
+    elif isinstance(error, ConnectionRefusedError):
+        how, cause = "refused", "Ray's head listens elsewhere, or a firewall rejects it"
+    else:
+        how, cause = error.strerror or str(error), "the route between the two hosts"
+    return Failure(
+        "the head %s can't be reached from this host at %s: %s" % (head, gcs, how), "likely cause: %s" % cause
+    )
+
+
+def start_failure(host: Host, name: str, what: str) -> Failure:
+    """Return the Failure for a node that did not come up, with the cause from its log."""
+    lines = service.log_tail(host, name)
+    telling = [line for line in lines if any(word in line for word in ("Error", "rror:", "mismatch", "refused"))]
+    cause = (telling or lines or ["its log is empty"])[-1].strip()
+    return Failure("Ray %s: %s" % (what, cause[-400:]), "its whole log on the host: %s" % service.log_path(host, name))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - Ray itself binds to all addresses; this only tries to
+        except OSError:
+            return False
+    return True
+
+
+def _own_addresses() -> List[str]:
+    found = set()
+    try:
+        found.update(str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None))
+    except OSError:
+        pass
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: asks the routing table for our own address
+            found.add(probe.getsockname()[0])
+    except OSError:
+        pass
+    return sorted(address for address in found if not address.startswith("127."))

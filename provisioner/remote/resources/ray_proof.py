@@ -1,0 +1,73 @@
+"""ray_proof: one real task on every node, which tells where it ran."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from provisioner.remote import prove
+from provisioner.remote.failure import Failure
+from provisioner.remote.host import MARK
+from provisioner.remote.resource import Resource
+from provisioner.remote.resources.ray_state import fetch_nodes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List
+
+    from provisioner.remote.host import Host
+    from provisioner.remote.resource import Difference
+
+JOIN_LIMIT = 60.0
+"""Seconds for nodes to come back: workers notice a restarted head and rejoin by themselves."""
+PROOF_LIMIT = 180.0
+
+
+class RayProof(Resource):
+    """Params: ``environment``, ``gcs``, ``dashboard``, ``env``, ``members`` (names of all nodes)."""
+
+    kind = "ray_proof"
+
+    def observe(self, host: Host) -> List[Difference]:
+        return []
+
+    def ensure(self, host: Host) -> str:
+        expected = host.wire.ask("controller", "finished", None, 60.0)
+        wanted = [name for name in self.params["members"] if name in expected]
+        nodes = self._await(host, wanted)
+        host.doing("running a task on %d nodes" % len(nodes))
+        proofs = self._prove(host, nodes)
+        for name, proof in sorted(proofs.items()):
+            host.wire.send(dict(proof, type="proven", host=name))
+        broken = ["%s: %s" % (name, proof["error"]) for name, proof in sorted(proofs.items()) if "error" in proof]
+        if broken:
+            raise Failure("a task did not run on every node: " + "; ".join(broken))
+        return "a task ran on %d nodes" % len(proofs)
+
+    def _await(self, host: Host, wanted: List[str]) -> Dict[str, str]:
+        """Return node ids by host name, once every wanted host has a living node."""
+        deadline = time.monotonic() + JOIN_LIMIT
+        while True:
+            alive: Dict[str, str] = {}
+            for node in fetch_nodes(self.params["dashboard"]) or []:
+                if node["alive"] and node["host"] in wanted:
+                    alive.setdefault(node["host"], node["id"])
+            missing = [name for name in wanted if name not in alive]
+            if not missing:
+                return alive
+            if time.monotonic() > deadline:
+                raise Failure("not in the cluster after %d s: %s" % (JOIN_LIMIT, ", ".join(missing)))
+            host.doing("waiting for %s" % ", ".join(missing[:3]))
+            time.sleep(0.3)
+
+    def _prove(self, host: Host, nodes: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
+        python = host.platform.interpreter_of(host.environment(self.params["environment"]))
+        argv = [python, "-I", prove.__file__, self.params["gcs"], json.dumps(nodes)]
+        env = dict(self.params["env"], **{MARK: host.root})
+        code, output = host.platform.run(argv, PROOF_LIMIT, env)
+        for line in reversed(output.splitlines()):
+            if line.startswith(prove.RESULT):
+                result: Dict[str, Dict[str, Any]] = json.loads(line[len(prove.RESULT) :])
+                return result
+        last = (output.strip().splitlines() or ["exit code %d" % code])[-1]
+        raise Failure("the proof could not connect to Ray: %s" % last)

@@ -1,0 +1,81 @@
+"""The head's node list: the only thing to believe about who is in the cluster.
+
+Read from the dashboard's HTTP API (``/api/v0/nodes``, live; ``/nodes?view=summary`` is cached and showed a stopped node
+as alive), without importing ray: 9 ms in place of 900. Written for a plain socket, since http.client takes longer to
+import than the question takes to answer.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Tuple
+
+    Node = Dict[str, Any]
+
+HOST_LABEL = "provision/host"
+CONFIG_LABEL = "provision/config"
+
+
+_cache: Dict[Tuple[str, int], Tuple[float, List[Node]]] = {}
+_lock = threading.Lock()
+
+
+def fetch_nodes(dashboard: List[Any], max_age: float = 0.0, timeout: float = 5.0) -> Optional[List[Node]]:
+    """Return the nodes, newest first; None if no dashboard answers.
+
+    Each is ``{"id", "ip", "host", "config", "alive", "head", "start"}``; ``host`` is empty for a node without our label.
+
+    Args:
+        dashboard: address and port of the dashboard on this host.
+        max_age: an answer at most this many seconds old will do.
+    """
+    address, port = str(dashboard[0]), int(dashboard[1])
+    with _lock:
+        known = _cache.get((address, port))
+        if known and time.monotonic() - known[0] <= max_age:
+            return known[1]
+        try:
+            body = _get(address, port, "/api/v0/nodes?limit=10000&detail=true", timeout)
+            rows = json.loads(body)["data"]["result"]["result"]
+            nodes = sorted((_node(row) for row in rows), key=lambda node: -float(node["start"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        _cache[address, port] = (time.monotonic(), nodes)
+        return nodes
+
+
+def _node(row: Dict[str, Any]) -> Node:
+    labels = row.get("labels") or {}
+    return {
+        "id": row["node_id"],
+        "ip": row["node_ip"],
+        "host": labels.get(HOST_LABEL, ""),
+        "config": labels.get(CONFIG_LABEL, ""),
+        "alive": row["state"] == "ALIVE",
+        "head": bool(row.get("is_head_node")),
+        "start": row.get("start_time_ms") or 0,
+    }
+
+
+def _get(address: str, port: int, path: str, timeout: float) -> bytes:
+    """Return the body of an HTTP/1.0 GET (so never in chunks); ValueError for any status but 200."""
+    request = "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n" % (path, address)
+    with socket.create_connection((address, port), timeout) as connection:
+        connection.settimeout(timeout)
+        connection.sendall(request.encode("ascii"))
+        pieces = []
+        while True:
+            piece = connection.recv(1 << 18)
+            if not piece:
+                break
+            pieces.append(piece)
+    head, _, body = b"".join(pieces).partition(b"\r\n\r\n")
+    if b" 200 " not in head.split(b"\r\n", 1)[0]:
+        raise ValueError(head[:100].decode("latin-1"))
+    return body

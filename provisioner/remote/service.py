@@ -1,0 +1,74 @@
+"""The service that keeps a Ray node running: one specification in JSON, one launcher, whatever manages it.
+
+The specification holds the command, its environment and its log; the service manager only ever knows the launcher and
+the path of the specification. So nothing needs quoting for systemd, launchd or Task Scheduler, and no secret is in a
+file that others can read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
+
+    from provisioner.remote.host import Host
+
+
+def service_name(host: Host) -> str:
+    return "ray-" + host.cluster
+
+
+def spec_path(host: Host, name: str) -> str:
+    return host.path("service", name + ".json")
+
+
+def log_path(host: Host, name: str) -> str:
+    return host.path("log", name + ".log")
+
+
+def launch_arguments(host: Host, name: str, verb: str = "run") -> List[str]:
+    """Return the command that the service manager runs."""
+    spec = read_spec(host, name)
+    python = spec["python"] if spec else "python3"
+    return [python, "-I", "-S", host.path("service", "launch.py"), verb, spec_path(host, name)]
+
+
+def read_spec(host: Host, name: str) -> Optional[Dict[str, Any]]:
+    """Return the specification on the host, None if there is none or it is no specification."""
+    try:
+        with open(spec_path(host, name), encoding="utf-8") as file:
+            spec = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return spec if isinstance(spec, dict) and "argv" in spec and "python" in spec else None
+
+
+def write_spec(host: Host, name: str, spec: Dict[str, Any]) -> None:
+    """Write the specification and the launcher; only the account that runs Ray can read the former."""
+    from provisioner.remote import launch
+
+    with open(launch.__file__, "rb") as file:
+        host.write(host.path("service", "launch.py"), file.read())
+    path = spec_path(host, name)
+    host.write(path, json.dumps(spec, indent=1, sort_keys=True).encode("utf-8"), 0o600)
+    host.platform.give(path, host.account)
+    host.platform.give(host.folder("log"), host.account)
+    os.makedirs(spec["temp_dir"], mode=0o755, exist_ok=True)
+    host.platform.give(spec["temp_dir"], host.account)
+
+
+def log_tail(host: Host, name: str, lines: int = 12) -> List[str]:
+    """Return the last lines the service wrote, without color codes."""
+    import re
+
+    try:
+        with open(log_path(host, name), "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 16384))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in text.splitlines() if line.strip()][-lines:]

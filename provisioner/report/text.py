@@ -1,0 +1,67 @@
+"""Text for a terminal: no control character of a host reaches it, and no newline can forge a line of ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_HARMFUL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    r"""Show control, direction and surrogate characters as ``\x1b`` or ``\u202e``; newlines stay, tabs are spaces."""
+    return _HARMFUL.sub(_visible, text.replace("\r\n", "\n"))
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if code == 0x09:
+        return "    "
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def flat(text: str) -> str:
+    """The text on one line."""
+    return " ".join(text.split("\n"))
+
+
+def map_strings(value: T, change: Callable[[str], str]) -> T:
+    """A copy of a dataclass, container or plain value with ``change`` applied to every string in it, keys included.
+
+    What JSON cannot say (bytes, paths, NaN) becomes a string on the way.
+    """
+    return _map(value, change)  # type: ignore[no-any-return]
+
+
+def _map(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        changed = {each.name: _map(getattr(value, each.name), change) for each in dataclasses.fields(value)}
+        return type(value)(**changed)
+    if isinstance(value, dict):
+        return {change(str(key)): _map(each, change) for key, each in value.items()}
+    if isinstance(value, tuple | list | set | frozenset):
+        mapped = [_map(each, change) for each in value]
+        return tuple(mapped) if isinstance(value, tuple) else mapped
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return change(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value))
+
+
+def several(names: Iterable[str], shown: int = 3) -> str:
+    """``w1, w2, w3 and 184 more``."""
+    listed = list(names)
+    if len(listed) <= shown:
+        return ", ".join(listed)
+    return f"{', '.join(listed[:shown])} and {len(listed) - shown} more"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 host``, ``2 hosts``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

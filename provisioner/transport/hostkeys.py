@@ -1,0 +1,85 @@
+"""Host keys: strict. An unknown key is refused with its fingerprint, a changed one always."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+from filelock import FileLock
+from paramiko import HostKeys, MissingHostKeyPolicy, PKey, SSHClient
+from platformdirs import user_data_path
+
+from provisioner.errors import Unreachable
+
+
+def own_file() -> Path:
+    """Return our own known_hosts, beside the user's."""
+    return user_data_path("provision") / "known_hosts"
+
+
+def fingerprint(key: PKey) -> str:
+    """Return the fingerprint as OpenSSH shows it."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
+
+
+class KnownHosts:
+    """The keys to trust: of the user, of the system, of the inventory and of ours, read once per run.
+
+    Args:
+        accept_new: trust a host that is seen for the first time, and remember its key in a file of ours.
+    """
+
+    def __init__(self, accept_new: bool = False) -> None:
+        self._accept_new = accept_new
+        self._loaded: dict[Path | None, HostKeys] = {}
+
+    def prepare(self, client: SSHClient, lookup_name: str, extra: Path | None) -> None:
+        """Tell a client which keys that host may show, and what to do about any other."""
+        known = self._keys(extra).lookup(lookup_name) or {}
+        for kind, key in known.items():
+            client.get_host_keys().add(lookup_name, kind, key)
+        client.set_missing_host_key_policy(_Policy(self._accept_new and not known, tuple(known.values())))
+
+    def _keys(self, extra: Path | None) -> HostKeys:
+        if extra not in self._loaded:
+            keys = HostKeys()
+            for file in (Path("~/.ssh/known_hosts").expanduser(), Path("/etc/ssh/ssh_known_hosts"), own_file(), extra):
+                if file is not None and file.is_file():
+                    keys.load(str(file))
+            self._loaded[extra] = keys
+        return self._loaded[extra]
+
+
+class _Policy(MissingHostKeyPolicy):
+    def __init__(self, accept: bool, known: tuple[PKey, ...]) -> None:
+        self._accept = accept
+        self._known = known
+
+    def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
+        if self._known:
+            raise changed(hostname, key, self._known[0])
+        if not self._accept:
+            raise Unreachable(
+                f"the host key of {hostname} is unknown: {key.get_name()} {fingerprint(key)}",
+                remedy="compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host, then run again "
+                "with --accept-new-host-keys",
+            )
+        remember(hostname, key)
+
+
+def remember(hostname: str, key: PKey) -> None:
+    """Add a key to our own known_hosts."""
+    file = own_file()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock", timeout=10), file.open("a", encoding="ascii") as lines:
+        lines.write(f"{hostname} {key.get_name()} {key.get_base64()}\n")
+
+
+def changed(hostname: str, shown: PKey, known: PKey) -> Unreachable:
+    """Return the error for a host that shows another key than it did."""
+    return Unreachable(
+        f"the host key of {hostname} has CHANGED: it shows {fingerprint(shown)}, known is {fingerprint(known)}; "
+        "somebody may be listening in, or the machine was installed anew",
+        remedy=f"if you know why, forget the old key: ssh-keygen -R '{hostname}' (ours are in {own_file()})",
+    )

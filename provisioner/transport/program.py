@@ -1,0 +1,59 @@
+"""The remote program as it travels: one archive, named by the hash of what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from functools import cache
+from importlib import resources
+
+FOLDER = ".provision/program"
+"""Where it is cached, seen from the home folder of the user who logs in."""
+ALWAYS = (1980, 1, 1, 0, 0, 0)
+"""Time stamp of every entry, so that equal contents are equal archives."""
+
+
+@cache
+def files() -> dict[str, bytes]:
+    """Return what the archive holds: path -> content."""
+    found = {"provisioner/__init__.py": b""}
+    pending = [("provisioner/remote", resources.files("provisioner") / "remote")]
+    while pending:
+        path, folder = pending.pop()
+        for entry in folder.iterdir():
+            if entry.is_dir() and entry.name != "__pycache__":
+                pending.append((f"{path}/{entry.name}", entry))
+            elif entry.name.endswith(".py"):
+                found[f"{path}/{entry.name}"] = entry.read_bytes()
+    found["__main__.py"] = found["provisioner/remote/boot.py"]
+    found["run.py"] = found["provisioner/remote/run.py"]
+    return dict(sorted(found.items()))
+
+
+@cache
+def identity() -> str:
+    """Return the hash under which hosts cache the program."""
+    digest = hashlib.sha256()
+    for path, content in files().items():
+        digest.update(f"{path}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:20]
+
+
+def archive() -> bytes:
+    """Return the archive: a zip that Python runs and that unpacks itself beside itself."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for path, content in files().items():
+            bundle.writestr(zipfile.ZipInfo(path, ALWAYS), content, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def cached_command() -> str:
+    """Return the command line that runs the program on a host which has it; the same in sh, cmd.exe and PowerShell."""
+    return f"python3 -I -S {FOLDER}/{identity()}/run.py"
+
+
+def first_command() -> str:
+    """Return the command line that runs the archive after it was sent."""
+    return f"python3 -I -S {FOLDER}/{identity()}.zip"

@@ -1,0 +1,312 @@
+"""Loading an inventory: what it means, and every mistake with its place."""
+
+from __future__ import annotations
+
+import json
+import platform
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from provisioner.errors import InputError, InputErrors
+from provisioner.inventory import values
+from provisioner.inventory.load import SCHEMA, find_inventory, load_inventory
+from provisioner.inventory.model import Inventory, Secret
+from provisioner.inventory.options import HEAD_ONLY, ONE_HOST_ONLY
+
+EXAMPLE = Path(__file__).parents[2] / "inventory" / "example.yml"
+TOP = "cluster: lab\npython: 3.11.9\nray: {version: 2.60.0}\n"
+HEAD = TOP + "head: {ctl: {address: 10.0.0.10}}\n"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda _: str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "inv.yml"
+
+
+def load(file: Path, text: str, **environ: str) -> Inventory:
+    file.write_text(textwrap.dedent(text))
+    return load_inventory(file, environ)
+
+
+def mistakes(file: Path, text: str, **environ: str) -> list[str]:
+    """Every mistake as ``line:column: message``."""
+    with pytest.raises(InputError) as caught:
+        load(file, text, **environ)
+    error = caught.value
+    return [
+        str(each).removeprefix(f"{file}:") for each in (error.errors if isinstance(error, InputErrors) else [error])
+    ]
+
+
+def test_the_example() -> None:
+    inventory = load_inventory(EXAMPLE, {})
+    assert inventory.head.name == "ctl.lab"
+    assert [host.name for host in inventory.workers] == [
+        *(f"w{number:02}.lab" for number in range(1, 13)),
+        "pc1",
+        "pc2",
+        "pc3",
+        "gpu-1",
+    ]
+    assert inventory.host("pc3").address == "10.0.0.13"
+    assert "dashboard_host" in inventory.head.ray.options
+    assert "dashboard_host" not in inventory.host("pc1").ray.options
+    gpu = inventory.host("gpu-1")
+    assert (gpu.ssh.user, gpu.ssh.port, gpu.groups) == ("kim", 2222, ("gpu",))
+    assert gpu.ray.options == {"num_cpus": 8, "object_store_memory": 4 * 1024**3}
+
+
+def test_the_least_inventory(file: Path) -> None:
+    inventory = load(file, TOP.replace("3.11.9", "controller") + "head: [ctl]\nworkers: ['w[1:2]']\n")
+    assert [(host.name, host.address, host.role) for host in inventory.hosts] == [
+        ("ctl", "ctl", "head"),
+        ("w1", "w1", "worker"),
+        ("w2", "w2", "worker"),
+    ]
+    assert inventory.head.python == platform.python_version()
+    assert inventory.head.packages == ()
+    assert str(inventory.workers[1].place) == f"{file}:5:11"
+
+
+def test_a_host_wins_over_the_cluster_key_by_key(file: Path) -> None:
+    text = """\
+        cluster: lab
+        python: 3.11.9
+        packages: [a, b]
+        become: true
+        service: process
+        ssh: {user: ray, port: 22}
+        vars: {x: 1, y: 1}
+        ray: {version: 2.60.0, num_cpus: 2, labels: {a: 1, b: true}, env: {A: 1, B: 3.10}, port: 7000}
+        head: {ctl: null}
+        workers:
+          w:
+            python: 3.12.1
+            packages: [c]
+            become: false
+            ssh: {user: kim}
+            vars: {y: 2}
+            ray: {num_cpus: 4, labels: {b: z}, env: {B: text}, resources: {big: 0.5}}
+        """
+    inventory = load(file, text)
+    worker = inventory.workers[0]
+    assert (worker.python, worker.packages, worker.become, worker.service) == ("3.12.1", ("c",), False, "process")
+    assert (worker.ssh.user, worker.ssh.port) == ("kim", 22)
+    assert (worker.vars, inventory.vars) == ({"x": 1, "y": 2}, {"x": 1, "y": 1})
+    assert worker.ray.options == {"num_cpus": 4}
+    assert (worker.ray.labels, worker.ray.resources) == ({"a": "1", "b": "z"}, {"big": 0.5})
+    assert worker.ray.env == {"A": "1", "B": "text"}
+    assert inventory.head.ray.options == {"num_cpus": 2, "port": 7000}
+    assert inventory.head.ray.labels == {"a": "1", "b": "true"}
+    assert inventory.head.ray.env["B"] == "3.10"
+
+
+def test_secrets_and_files(file: Path) -> None:
+    (file.parent / "key").write_text("key")
+    (file.parent / "pass").write_bytes(b" s3cret \r\n")
+    text = HEAD + (
+        "ssh: {key: key, passphrase: {from_file: pass}, password: {from_env: PW}}\n"
+        "become_password: {from_env: PW}\n"
+        "workers: {w: {ray: {env: {T: {from_env: TOKEN}}}}}\n"
+    )
+    inventory = load(file, text, PW="hunter2", TOKEN="tok")
+    ssh = inventory.head.ssh
+    assert ssh.key == file.parent / "key"
+    assert isinstance(ssh.passphrase, Secret)
+    assert ssh.passphrase.reveal() == " s3cret "
+    assert inventory.secrets() == (" s3cret ", "hunter2", "tok")
+    assert "hunter2" not in repr(inventory)
+
+
+def test_the_password_of_redis_is_redacted_too(file: Path) -> None:
+    inventory = load(file, TOP + "head: {ctl: {ray: {redis_password: {from_env: R}}}}", R="redis-pw")
+    assert inventory.secrets() == ("redis-pw",)
+
+
+def test_ranges_run_along(file: Path) -> None:
+    text = HEAD + "workers: {'w[1:2]': {address: '10.0.1.[7:8]', ray: {node_ip: '10.9.0.[1:2]', node_name: 'n[1:2]'}}}"
+    first, second = load(file, text).workers
+    assert (first.address, second.address) == ("10.0.1.7", "10.0.1.8")
+    assert second.ray.options == {"node_ip": "10.9.0.2", "node_name": "n2"}
+
+
+def test_one_address_with_other_ports_or_jumps_is_fine(file: Path) -> None:
+    text = HEAD + (
+        "workers:\n"
+        "  a: {address: 10.0.0.9}\n"
+        "  b: {address: 10.0.0.9, ssh: {port: 23}}\n"
+        "  c: {address: 10.0.0.9, ssh: {jump: j}}\n"
+    )
+    assert len(load(file, text).workers) == 3
+
+
+BAD: list[tuple[str, str, str]] = [
+    # The shape of the file.
+    ("- a\n", "1:1", "the file wants a mapping; got a list"),
+    ("cluster: lab\npython: 3.11.9\nray: {version: 2.60.0}\n", "1:1", "the file lacks the key 'head'"),
+    (HEAD + "wrokers: {}\n", "5:1", "unknown key 'wrokers'\n  -> did you mean 'workers'?"),
+    (HEAD + "zzz: 1\n", "5:1", "unknown key 'zzz'\n  -> allowed: account, become,"),
+    (HEAD + "workers: {w: {adress: x}}\n", "5:15", "unknown key 'adress'\n  -> did you mean 'address'?"),
+    (HEAD + "become: 'yes'\n", "5:9", "'become' wants true or false; got 'yes'"),
+    (HEAD + "become: yes\n", "5:9", "'become' wants true or false; got 'yes'"),
+    (HEAD + "ssh: {port: 22:10}\n", "5:13", "'port' wants a port from 1 to 65535; got '22:10'"),
+    (HEAD + "ssh: {port: 0}\n", "5:13", "'port' wants a port from 1 to 65535; got 0"),
+    (HEAD + "ssh: {port: 22.0}\n", "5:13", "got 22.0"),
+    (HEAD + "ssh: {jump: 'a b'}\n", "5:13", "'jump' wants [user@]host[:port]"),
+    (HEAD + "ssh: nope\n", "5:6", "'ssh' wants a mapping; got 'nope'"),
+    (HEAD + "packages: duckdb\n", "5:11", "'packages' wants a list; got 'duckdb'"),
+    (HEAD + "packages: [3]\n", "5:12", "item 1 of 'packages' wants a requirement"),
+    (HEAD + "packages: ['ray[serve]==2.0']\n", "5:11", "Ray itself is not a package"),
+    (HEAD + "packages: [a, a]\n", "5:11", "'packages' holds the same value twice"),
+    (HEAD + "service: sytemd\n", "5:10", "wants one of auto, systemd, systemd-user, process; got 'sytemd'"),
+    (HEAD + "root: opt/x\n", "5:7", "'root' wants an absolute path"),
+    (HEAD + "vars: {a-b: 1}\n", "5:8", "the key 'a-b' is not a variable name"),
+    (HEAD + "vars: {a: {from_env: X}}\n", "5:11", "variables of the playbook cannot be secrets"),
+    (HEAD + "cluster: again\n", "5:1", "the key 'cluster' is given twice, first at line 1, column 1"),
+    (HEAD.replace("lab", "Lab"), "1:10", "'cluster' wants a name of at most 31"),
+    (HEAD.replace("lab", "a" * 32), "1:10", "'cluster' wants a name of at most 31"),
+    (HEAD.replace("lab", '"lab\\n"'), "1:10", "'cluster' wants a name of at most 31"),
+    # Versions.
+    (HEAD.replace("3.11.9", "3.10"), "2:9", "wants an exact version such as 3.11.9, or controller; got 3.10"),
+    (HEAD.replace("3.11.9", "3"), "2:9", "wants an exact version such as 3.11.9, or controller; got 3"),
+    (HEAD.replace("2.60.0", "2.60"), "3:16", "wants an exact version such as 2.60.0; got 2.60"),
+    (HEAD.replace("{version: 2.60.0}", "{}"), "3:1", "'ray' lacks the key 'version'"),
+    (HEAD + "workers: {w: {ray: {version: 2.60.0}}}\n", "5:21", "'version' belongs to the whole cluster"),
+    # Heads.
+    (TOP + "head: {a: {}, b: {}}\n", "4:15", "a cluster has one head, and here are 'a' and 'b'"),
+    (TOP + "head: ['a[1:4]']\n", "4:8", "here are 'a1' and 'a2' and 2 more"),
+    (TOP + "head: {}\n", "4:1", "there is no head"),
+    (TOP + "head:\n", "4:6", "'head' wants a mapping of host names to values, or a list of host names; got nothing"),
+    # Names, ranges, addresses, groups.
+    (HEAD + "workers: ['w[3:1]']\n", "5:11", "'[3:1]' ends before it begins"),
+    (HEAD + "workers: {'w[1': {}}\n", "5:11", "do not pair up"),
+    (HEAD + "workers: {ctl: {address: x}}\n", "5:11", "'ctl' is declared twice, first at line 4, column 8"),
+    (HEAD + "workers: {w2: {}, 'w[1:3]': {}}\n", "5:19", "'w2' is declared twice, first at line 5, column 11"),
+    (HEAD + "workers: {a_: {}}\n", "5:11", "'a_' cannot name a host"),
+    (HEAD + f"workers: [{'a' * 64}]\n", "5:11", "cannot name a host\n  -> a host's name has at most 63"),
+    (HEAD + "workers: [head]\n", "5:11", "'head' cannot name a worker"),
+    (HEAD + "workers: {w: {address: 10.0.0.10}}\n", "5:11", "'w' and 'ctl' have the same address 10.0.0.10, port 22"),
+    (HEAD + "workers: {a: {address: X.lab}, b: {address: x.LAB.}}\n", "5:32", "have the same address"),
+    (HEAD + "workers: {'w[1:3]': {address: '10.0.1.[1:2]'}}\n", "5:31", "stands for 2 value(s) and 'w[1:3]' for 3"),
+    (HEAD + "workers: {'w[1:3]': {address: 10.0.1.1}}\n", "5:31", "stands for 1 value(s) and 'w[1:3]' for 3"),
+    (HEAD + "workers: {w: {address: '10.0.1.[1'}}\n", "5:24", "do not pair up"),
+    (HEAD + "workers: {w: {address: 10.0.0.300}}\n", "5:24", "neither an IP address nor a DNS name"),
+    (HEAD + "workers: {w: {address: a b}}\n", "5:24", "neither an IP address nor a DNS name"),
+    (HEAD + "workers: {w: {address: 'a:22'}}\n", "5:24", "the port goes to ssh"),
+    (HEAD + "workers: {w: {address: 'kim@a'}}\n", "5:24", "the account goes to ssh"),
+    (HEAD + "workers: [12]\n", "5:11", "item 1 of 'workers' wants a text; got 12"),
+    (
+        HEAD + "workers: {12: {}}\n",
+        "5:11",
+        "'12' is neither an IP address nor a DNS name\n  -> give the host an 'address'",
+    ),
+    (HEAD + "workers: {w: {groups: [workers]}}\n", "5:11", "'workers' cannot name a group"),
+    (HEAD + "workers: {'w[1:3]': {groups: [ctl]}}\n", "5:11", "'ctl' names both a group and a host"),
+    # Files and secrets.
+    (HEAD + "ssh: {key: no-such-key}\n", "5:12", "there is no file"),
+    (HEAD + "ssh: {key: ~nobody-at-all/key}\n", "5:12", "cannot look for '~nobody-at-all/key'"),
+    (
+        HEAD + "become_password: {from_env: NOPE}\n",
+        "5:18",
+        "the environment variable NOPE, which should hold this secret",
+    ),
+    (HEAD + "become_password: {from_file: nope}\n", "5:18", "there is no file"),
+    (HEAD + "become_password: {from_env: A, from_file: b}\n", "5:18", "at most 1 key(s)"),
+    (HEAD + "workers: {w: {ray: {env: {T: {from_env: NOPE}}}}}\n", "5:30", "NOPE"),
+    (HEAD + "workers: {w: {ray: {env: {T: {form_env: NOPE}}}}}\n", "5:31", "did you mean 'from_env'?"),
+    # Ray's options.
+    (HEAD + "workers: {w: {ray: {dashboard_port: 1}}}\n", "5:21", "'dashboard_port' is an option of the head only"),
+    (HEAD.replace("0}", "0, node_ip: 10.1.1.1}", 1), "3:24", "'node_ip' belongs to one host"),
+    (HEAD.replace("0}", "0, num_cpus: two}", 1), "3:34", "'num_cpus' wants a whole number, 0 or more; got 'two'"),
+    (HEAD.replace("0}", "0, memory: 4 gigs}", 1), "3:32", "'memory' wants a size in bytes, or such as 4GiB or 500M"),
+    (HEAD.replace("0}", "0, worker_ports: 9-5}", 1), "3:38", "'9-5' is not a span of ports"),
+    (HEAD.replace("0}", "0, temp_dir: tmp}", 1), "3:34", "'temp_dir' wants an absolute path"),
+    (HEAD.replace("0}", "0, labels: {ray.io/x: 1}}", 1), "3:33", "not beginning with provision/ or ray.io/"),
+    (HEAD.replace("0}", "0, labels: {provision/x: 1}}", 1), "3:33", "not beginning with provision/ or ray.io/"),
+    (HEAD.replace("0}", "0, labels: {a: 'b c'}}", 1), "3:36", "'a' wants a label value"),
+    (HEAD.replace("0}", "0, resources: {CPU: 1}}", 1), "3:36", "use num_cpus"),
+    (HEAD.replace("0}", "0, env: {'a b': 1}}", 1), "3:30", "the key 'a b' is not a variable name"),
+]
+
+
+@pytest.mark.parametrize(("text", "where", "what"), BAD, ids=[what for _, _, what in BAD])
+def test_mistakes_say_what_and_where(file: Path, text: str, where: str, what: str) -> None:
+    found = mistakes(file, text)
+    assert len(found) == 1, found
+    assert found[0].startswith(f"{where}: ")
+    assert what in found[0]
+
+
+@pytest.mark.parametrize("secret", ["password: hunter2", "passphrase: [hunter2]", "password: 'hunter2 x'"])
+def test_plain_secrets_are_refused_and_not_shown(file: Path, secret: str) -> None:
+    (found,) = mistakes(file, HEAD + f"ssh: {{{secret}}}\n")
+    assert "{from_env: NAME} or {from_file: path}, not a secret in plain text" in found
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize(("content", "what"), [(b"", "empty"), (b"\xff", "not UTF-8"), (b"x" * 70_000, "too large")])
+def test_bad_secret_files(file: Path, content: bytes, what: str) -> None:
+    (file.parent / "pw").write_bytes(content)
+    (found,) = mistakes(file, HEAD + "become_password: {from_file: pw}\n")
+    assert what in found
+
+
+def test_all_mistakes_come_at_once_in_the_files_order(file: Path) -> None:
+    found = mistakes(file, TOP + "head: {a: {adress: 1}}\nbecome: 3\nroot: x\n")
+    assert [each.split(" ")[0] for each in found] == ["4:12:", "5:9:", "6:7:"]
+
+
+def test_a_mistake_in_a_range_is_told_once(file: Path) -> None:
+    assert len(mistakes(file, HEAD + "workers: {'w[1:50]': {become_password: {from_env: NOPE}}}\n")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        (7, 7),
+        ("7", 7),
+        ("1K", 1000),
+        ("1k", 1000),
+        ("1.5KiB", 1536),
+        ("500M", 500_000_000),
+        ("4 GiB", 4 << 30),
+        ("2Ti", 2 << 40),
+    ],
+)
+def test_sizes(text: int | str, size: int) -> None:
+    assert values.size_in_bytes(text) == size
+
+
+def test_the_schema_knows_the_options_the_loader_treats_apart() -> None:
+    schema = json.loads(SCHEMA.read_text())
+    assert set(schema["$defs"]["ray"]["properties"]) > HEAD_ONLY | ONE_HOST_ONLY
+
+
+def test_every_key_of_the_schema_is_described() -> None:
+    schema = json.loads(SCHEMA.read_text())
+    for owner in (schema, *schema["$defs"].values()):
+        for key, own in owner.get("properties", {}).items():
+            target = schema["$defs"][own["$ref"].rpartition("/")[2]] if "$ref" in own else own
+            assert own.get("description") or target.get("description"), key
+
+
+def test_find_inventory(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no inventory"):
+        find_inventory(None, tmp_path, {})
+    (tmp_path / "inventory").mkdir()
+    (tmp_path / "inventory" / "a.yml").touch()
+    assert find_inventory(None, tmp_path, {}) == tmp_path / "inventory" / "a.yml"
+    (tmp_path / "inventory" / "b.yaml").touch()
+    with pytest.raises(InputError, match=r"there are 2 inventories: inventory.a.yml, inventory.b.yaml"):
+        find_inventory(None, tmp_path, {})
+    (tmp_path / "inventory.yml").touch()
+    assert find_inventory(None, tmp_path, {}) == tmp_path / "inventory.yml"
+    assert find_inventory(None, tmp_path, {"PROVISION_INVENTORY": "env.yml"}) == tmp_path / "env.yml"
+    assert find_inventory("arg.yml", tmp_path, {"PROVISION_INVENTORY": "env.yml"}) == tmp_path / "arg.yml"

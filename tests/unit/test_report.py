@@ -1,0 +1,344 @@
+"""Events in, exact lines out: the plain report, its summary, the JSON document and the fan-out."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.events import (
+    Difference,
+    Doing,
+    Event,
+    HostConnected,
+    HostFinished,
+    HostObserved,
+    NodeProven,
+    Notice,
+    RunFinished,
+    RunStarted,
+    TaskFinished,
+    TaskStarted,
+    Verb,
+)
+from provisioner.report import Reports, open_reports
+from provisioner.report.jsondoc import JsonReport
+from provisioner.report.plain import PlainReport
+
+ADD = Difference("w1", "Variables", "add", "variable RAY_X=1")
+CHANGE = Difference("w1", "Ray", "change", "Ray", "2.48", "2.49", "ray-worker")
+REMOVE = Difference("w1", "Firewall", "remove", "rule", before="ray-6379")
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVISION_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def started(verb: Verb = "apply", *hosts: str) -> RunStarted:
+    return RunStarted(0, verb, "lab", "lab.yml", hosts or ("w1",), "/state/run.jsonl")
+
+
+def plain(*events: Event, verbose: int = 0, color: bool = False) -> list[str]:
+    stream = io.StringIO()
+    report = PlainReport(stream, verbose, color)
+    for event in events:
+        report.emit(event)
+    return stream.getvalue().splitlines()
+
+
+LINES: list[tuple[Event, list[str], list[str]]] = [
+    (HostConnected(1, "w1", {"os": "linux", "arch": "arm64"}), [], ["w1: connected: arch arm64, os linux"]),
+    (
+        HostObserved(1, "w1", (ADD, CHANGE, REMOVE)),
+        ["w1: + variable RAY_X=1", "w1: ~ Ray: 2.48 -> 2.49 (stops ray-worker)", "w1: - rule: ray-6379"],
+        ["w1: + variable RAY_X=1", "w1: ~ Ray: 2.48 -> 2.49 (stops ray-worker)", "w1: - rule: ray-6379"],
+    ),
+    (Doing(1, "w1", "connecting"), [], ["w1: connecting"]),
+    (TaskStarted(1, "w1", "all", "Install"), [], ["w1: begins: Install"]),
+    (TaskFinished(1, "w1", "all", "Install", "ok", 0.04), [], ["w1: ok: Install (0.0 s)"]),
+    (TaskFinished(1, "w1", "all", "Install", "skipped", 0, "no GPU"), [], ["w1: skipped: Install (0.0 s): no GPU"]),
+    (
+        TaskFinished(1, "w1", "all", "Install packages", "changed", 3.21, "42 wheels"),
+        ["w1: changed: Install packages (3.2 s)"],
+        ["w1: changed: Install packages (3.2 s): 42 wheels"],
+    ),
+    (
+        TaskFinished(1, "w1", "all", "Install", "failed", 1, "disk full\nw2: ok", "free 4 GB"),
+        ["w1: failed: Install (1.0 s): disk full", "      w2: ok", "  -> free 4 GB"],
+        ["w1: failed: Install (1.0 s): disk full", "      w2: ok", "  -> free 4 GB"],
+    ),
+    (Notice(1, "w1", "clock is off", "set it"), ["w1: note: clock is off", "  -> set it"], ["w1: note: clock is off"]),
+    (Notice(1, "", "hello"), ["note: hello"], ["note: hello"]),
+    (HostFinished(1, "w1", "ok"), [], ["w1: ok"]),
+    (HostFinished(1, "w1", "skipped", {}, "head failed"), ["w1: skipped: head failed"], ["w1: skipped: head failed"]),
+    (
+        HostFinished(1, "w1", "unreachable", {}, "no route", "ping w1"),
+        ["w1: unreachable: no route", "  -> ping w1"],
+        ["w1: unreachable: no route"],
+    ),
+    (
+        NodeProven(1, "w1", "box", "Linux", "2.49", "3.12", 0.25),
+        [],
+        ["w1: proven: a task ran on box, Linux, Ray 2.49, Python 3.12 (0.2 s)"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "quiet", "verbose"), LINES, ids=lambda value: type(value).__name__)
+def test_a_line_per_event(event: Event, quiet: list[str], verbose: list[str]) -> None:
+    assert plain(started(), event)[1:] == quiet
+    assert plain(started(), event, verbose=1)[1:][: len(verbose)] == verbose
+
+
+def test_a_host_does_not_repeat_what_its_task_said() -> None:
+    failed = TaskFinished(1, "w1", "all", "Install", "failed", 1, "disk full")
+    assert len(plain(started(), failed, HostFinished(1, "w1", "failed", {}, "Install: disk full"))) == 2
+    assert plain(started(), failed, HostFinished(1, "w1", "failed", {}, "gone"))[-1] == "w1: failed: gone"
+
+
+def test_control_characters_are_shown_and_not_sent() -> None:
+    nasty = "a\x1b[2Jb\x9b31m\rc\x07\u202ed\ud800\te"
+    told = plain(started(), Notice(1, "w1", nasty))[1]
+    assert told == r"w1: note: a\x1b[2Jb\x9b31m\x0dc\x07\u202ed\ud800    e"
+    facts = HostConnected(1, "w1", {"hostname": "x\x1b]0;pwned\x07\ny"})
+    assert plain(started(), facts, verbose=1)[1] == r"w1: connected: hostname x\x1b]0;pwned\x07 y"
+
+
+def test_colors_are_plain_codes_and_only_on_a_willing_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    changed = TaskFinished(1, "w1", "all", "Install", "changed", 1)
+    PlainReport(stream).emit(changed)
+    assert stream.getvalue() == "\x1b[33mw1: changed: Install (1.0 s)\x1b[0m\n"
+    for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
+        monkeypatch.setenv(name, value)
+        stream.truncate(stream.seek(0))
+        PlainReport(stream).emit(changed)
+        assert stream.getvalue() == "w1: changed: Install (1.0 s)\n"
+        monkeypatch.delenv(name)
+
+
+def test_an_encoding_without_the_letter_does_not_break() -> None:
+    buffer = io.BytesIO()
+    stream = io.TextIOWrapper(buffer, encoding="ascii")
+    PlainReport(stream).emit(Notice(1, "", "größer"))
+    assert buffer.getvalue().splitlines() == [rb"note: gr\xf6\xdfer"]
+
+
+def test_check_ends_with_the_differences_and_the_plan() -> None:
+    told = plain(
+        started("check", "w1", "w2", "w3"),
+        HostObserved(1, "w2", (ADD,)),
+        HostObserved(1, "w1", (ADD, CHANGE)),
+        HostFinished(2, "w1", "changed"),
+        HostFinished(2, "w2", "changed"),
+        HostFinished(2, "w3", "ok"),
+        RunFinished(3, "check", 2),
+    )
+    assert told == [
+        "check: cluster lab, 3 hosts, inventory lab.yml",
+        "",
+        "w1:",
+        "  + variable RAY_X=1",
+        "  ~ Ray: 2.48 -> 2.49 (stops ray-worker)",
+        "w2:",
+        "  + variable RAY_X=1",
+        "",
+        "Plan: 2 to add, 1 to change, 0 to remove.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verb", "status", "code", "last"),
+    [
+        ("check", "ok", 0, "No changes: cluster lab is as declared."),
+        ("apply", "ok", 0, "No changes: cluster lab is as declared."),
+        ("teardown", "ok", 0, "Nothing to remove: no host has anything of cluster lab."),
+        ("apply", "changed", 0, "w1   : ok=0 changed=0 failed=0 skipped=0   changed"),
+        ("check", "unreachable", 4, "Plan: 0 to add, 0 to change, 0 to remove. (1 host not known: w1)"),
+    ],
+)
+def test_the_sentence_at_the_end(verb: Verb, status: Any, code: int, last: str) -> None:
+    told = plain(started(verb), HostFinished(1, "w1", status), RunFinished(2, verb, code))
+    assert last in told
+    assert ("Run log: /state/run.jsonl" in told) == (code == 4)
+    if code:
+        assert not any("as declared" in line for line in told)
+
+
+def test_apply_ends_with_recap_causes_proof_and_next_commands() -> None:
+    told = plain(
+        started("apply", "head", "w1.lab", "w2"),
+        TaskFinished(1, "w1.lab", "all", "Install", "failed", 1, "disk full", "free 4 GB"),
+        HostFinished(2, "head", "changed", {"ok": 3, "changed": 12}),
+        HostFinished(2, "w1.lab", "failed", {"failed": 1}),
+        NodeProven(3, "head", "box", "Linux 6.1", "2.49.0", "3.12.1", 0.2),
+        RunFinished(4, "apply", 3, "http://head:8265", (("provision check", "what differs"), ("x", "y"))),
+    )
+    assert told[told.index("PLAY RECAP") :] == [
+        "PLAY RECAP",
+        "head     : ok=3 changed=12 failed=0 skipped=0   changed",
+        "w1.lab   : ok=0 changed=0  failed=1 skipped=0   failed",
+        "w2       : ok=0 changed=0  failed=0 skipped=0   unfinished",
+        "",
+        "w1.lab: failed: Install: disk full",
+        "  -> free 4 GB",
+        "",
+        "Proven: a task ran on 1 node",
+        "  HOST  HOSTNAME  OS         RAY     PYTHON",
+        "  head  box       Linux 6.1  2.49.0  3.12.1",
+        "",
+        "Dashboard: http://head:8265",
+        "",
+        "Next:",
+        "  provision check  what differs",
+        "  x                y",
+        "",
+        "Run log: /state/run.jsonl",
+    ]
+
+
+def test_the_recap_of_200_hosts_fits_a_screen() -> None:
+    hosts = tuple(f"w{number:03d}" for number in range(200))
+    events: list[Event] = [started("apply", *hosts)]
+    for host in hosts:
+        events.append(HostObserved(1, host, (ADD, CHANGE)))
+        events.append(NodeProven(2, host, host, "Linux", "2.49", "3.12", 0.1))
+        bad = host in {"w007", "w009"}
+        message = "disk full" if bad else ""
+        events.append(HostFinished(2, host, "failed" if bad else "changed", {"changed": 2}, message))
+    told = plain(*events, RunFinished(3, "apply", 3))
+    assert told[1] == "w000: 1 to add, 1 to change, 0 to remove (stops ray-worker)"
+    assert told[told.index("PLAY RECAP") :] == [
+        "PLAY RECAP",
+        "w000 and 197 more   : ok=0 changed=2 failed=0 skipped=0   changed",
+        "w007                : ok=0 changed=2 failed=0 skipped=0   failed",
+        "w009                : ok=0 changed=2 failed=0 skipped=0   failed",
+        "",
+        "w007, w009: failed: disk full",
+        "",
+        "Proven: a task ran on 200 nodes",
+        "  HOST               HOSTNAME  OS     RAY   PYTHON",
+        "  w000 and 199 more  w000 ...  Linux  2.49  3.12",
+        "",
+        "Run log: /state/run.jsonl",
+    ]
+
+
+def test_the_json_document() -> None:
+    stream = io.StringIO()
+    report = JsonReport(stream)
+    for event in (
+        started("apply", "w2", "w1"),
+        HostConnected(1, "w1", {"os": "linux", "arch": "arm64"}),
+        HostObserved(1, "w1", (CHANGE,)),
+        TaskFinished(2, "w1", "all", "Install", "failed", 1.5, "disk full", "free 4 GB"),
+        Notice(2, "w1", "clock is off"),
+        HostFinished(2, "w1", "failed"),
+        NodeProven(3, "w2", "box", "Linux", "2.49", "3.12", 0.2),
+        RunFinished(4, "apply", 3, "http://w2:8265", (("x", "y"),)),
+    ):
+        report.emit(event)
+    assert stream.getvalue() == ""
+    report.close()
+    report.close()
+    nothing: dict[str, Any] = {"status": None, "message": "", "remedy": "", "facts": {}, "differences": [], "tasks": []}
+    proven = {"hostname": "box", "os": "Linux", "ray": "2.49", "python": "3.12", "seconds": 0.2}
+    task = {"play": "all", "task": "Install", "status": "failed", "seconds": 1.5}
+    change = {"task": "Ray", "action": "change", "what": "Ray", "before": "2.48", "after": "2.49"}
+    expected = {
+        "verb": "apply",
+        "cluster": "lab",
+        "inventory": "lab.yml",
+        "exit_code": 3,
+        "log": "/state/run.jsonl",
+        "hosts": {
+            "w2": {**nothing, "proven": proven},
+            "w1": {
+                "status": "failed",
+                "message": "Install: disk full",
+                "remedy": "free 4 GB",
+                "facts": {"arch": "arm64", "os": "linux"},
+                "differences": [{**change, "stops": "ray-worker"}],
+                "tasks": [{**task, "message": "disk full", "remedy": "free 4 GB"}],
+                "proven": None,
+            },
+        },
+        "plan": {"add": 0, "change": 1, "remove": 0},
+        "notices": [{"host": "w1", "message": "clock is off", "remedy": ""}],
+        "dashboard": "http://w2:8265",
+        "next": [{"command": "x", "explanation": "y"}],
+    }
+    assert stream.getvalue() == json.dumps(expected, indent=2) + "\n"
+
+
+def test_a_json_document_even_of_a_run_that_never_began() -> None:
+    stream = io.StringIO()
+    with open_reports(verb="check", cluster="lab", json=True, stream=stream) as reports:
+        reports.emit(Notice(0, "", "lab.yml:3:1: no such key", "remove it"))
+        reports.emit(RunFinished(0, "check", 1))
+    document = json.loads(stream.getvalue())
+    assert (document["verb"], document["cluster"], document["exit_code"]) == ("check", "lab", 1)
+    assert document["notices"] == [{"host": "", "message": "lab.yml:3:1: no such key", "remedy": "remove it"}]
+
+
+class Broken:
+    """A report that cannot write."""
+
+    closed = False
+
+    def emit(self, event: Event) -> None:
+        raise OSError(28, "No space left on device")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_broken_report_is_left_out_with_one_notice() -> None:
+    stream, broken = io.StringIO(), Broken()
+    with Reports([broken, PlainReport(stream)]) as reports:
+        reports.emit(Notice(0, "", "one"))
+        reports.emit(Notice(0, "", "two"))
+    reason = "a report (Broken) cannot be written, the run goes on without it: [Errno 28] No space left on device"
+    assert stream.getvalue().splitlines() == [f"note: {reason}", "note: one", "note: two"]
+    assert broken.closed
+
+
+def test_twenty_threads_write_whole_lines() -> None:
+    stream = io.StringIO()
+    hosts = [f"w{number}" for number in range(20)]
+
+    def work(host: str) -> None:
+        for number in range(50):
+            reports.emit(Notice(0, host, f"{number}\nmore", "do"))
+            reports.emit(HostObserved(0, host, (ADD,)))
+
+    with open_reports(verb="apply", cluster="lab", stream=stream, secrets=["hunter2"]) as reports:
+        threads = [threading.Thread(target=work, args=(host,)) for host in hosts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert str(reports.plan) == "20 to add, 0 to change, 0 to remove"
+    told = [line for line in stream.getvalue().splitlines() if ": + " not in line]
+    expected = [[f"{host}: note: {number}", "      more", "  -> do"] for host in hosts for number in range(50)]
+    assert sorted(told[at : at + 3] for at in range(0, len(told), 3)) == sorted(expected)
+    log = Path(reports.log).read_text().splitlines()
+    assert len([json.loads(line) for line in log]) == 2000
+
+
+def test_rich_is_not_imported_without_a_terminal() -> None:
+    code = (
+        "import sys; from provisioner.report import open_reports\n"
+        "open_reports(verb='apply', cluster='lab').close(); sys.exit('rich' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE)
