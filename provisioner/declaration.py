@@ -14,7 +14,7 @@ from typing import Any
 from provisioner.errors import InputError
 from provisioner.inventory.model import Host, Inventory
 from provisioner.playbook.model import Playbook
-from provisioner.playbook.resolve import ResolvedPlay, ResolvedTask, resolve
+from provisioner.playbook.resolve import ResolvedPlay, ResolvedTask, Resolver
 from provisioner.ray import start
 
 PROTOCOL = 1
@@ -36,13 +36,30 @@ class Declaration:
     """Content by sha256."""
 
 
-def declare(host: Host, inventory: Inventory, playbook: Playbook, mode: str) -> Declaration:
-    """Return the declaration of a host for ``apply``, ``check`` or ``teardown``.
+class Declarer:
+    """Says what each host of an inventory is told.
 
     Raises:
-        InputError: a value of the playbook or the inventory can't be right.
+        InputError: the playbook names hosts that do not exist.
     """
-    plays = resolve(playbook, host, inventory)
+
+    def __init__(self, inventory: Inventory, playbook: Playbook) -> None:
+        self._inventory = inventory
+        self._playbook = playbook
+        self._resolver = Resolver(playbook, inventory)
+
+    def declare(self, host: Host, mode: str) -> Declaration:
+        """Return the declaration of a host for ``apply``, ``check`` or ``teardown``.
+
+        Raises:
+            InputError: a value of the playbook or the inventory can't be right.
+        """
+        return _declare(host, self._inventory, self._playbook, self._resolver.plays(host), mode)
+
+
+def _declare(
+    host: Host, inventory: Inventory, playbook: Playbook, plays: tuple[ResolvedPlay, ...], mode: str
+) -> Declaration:
     files: dict[str, Path | bytes] = {}
     told = [{"name": play.name, "tasks": [_task(task, host, inventory, playbook, files) for task in play.tasks]}
             for play in plays]  # fmt: skip

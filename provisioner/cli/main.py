@@ -107,7 +107,9 @@ _folder = click.option(
 @sandbox.command("start")
 @_folder
 @click.option("--hosts", type=click.IntRange(1, 500), default=3, show_default=True, help="How many.")
-@click.option("--first-port", type=click.IntRange(1024, 65000), default=42201, show_default=True, help="Port of the first.")
+@click.option(
+    "--first-port", type=click.IntRange(1024, 65000), default=22201, show_default=True, help="Port of the first."
+)
 def sandbox_start(folder: Path, hosts: int, first_port: int) -> None:
     """Start SSH servers on loopback, each with a folder of its own as its home."""
     from provisioner.sandbox.sandbox import Sandbox
@@ -162,5 +164,7 @@ def main() -> None:
         while where is not None and where.tb_next is not None:
             where = where.tb_next
         place = f" ({Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno})" if where else ""
-        click.echo(f"provision: unexpected {type(error).__name__}{place}: {error}\n  -> please report this as a bug", err=True)
+        click.echo(
+            f"provision: unexpected {type(error).__name__}{place}: {error}\n  -> please report this as a bug", err=True
+        )
         sys.exit(3)

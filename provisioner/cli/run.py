@@ -42,7 +42,9 @@ def run_verb(name: str, flags: dict[str, Any]) -> int:
         reports.emit(RunStarted(0.0, verb, inventory.cluster, _shown(file), chosen, reports.log))
         code = _execute(verb, inventory, playbook, limit, flags, reports, begun)
         now = time.monotonic() - begun
-        reports.emit(RunFinished(now, verb, code, _dashboard(verb, code, inventory), _next(verb, code, file, inventory)))
+        reports.emit(
+            RunFinished(now, verb, code, _dashboard(verb, code, inventory), _next(verb, code, file, inventory))
+        )
     return code
 
 
@@ -93,7 +95,9 @@ def _limit(values: tuple[str, ...], inventory: Inventory) -> tuple[str, ...]:
     wanted = [name.strip() for value in values for name in value.split(",") if name.strip()]
     chosen: set[str] = set()
     for name in wanted:
-        found = {host.name for host in inventory.hosts if name in (host.name, *host.groups, _role_name(host.role), "all")}
+        found = {
+            host.name for host in inventory.hosts if name in (host.name, *host.groups, _role_name(host.role), "all")
+        }
         if not found:
             known = [host.name for host in inventory.hosts] + ["head", "workers", "all"]
             close = get_close_matches(name, known, 3)

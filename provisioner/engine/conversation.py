@@ -52,9 +52,7 @@ class Conversation:
         observer: only look and answer questions (the head of a run that is limited to other hosts).
     """
 
-    def __init__(
-        self, run: Run, declaration: Declaration, verb: Verb, gates: Gates, observer: bool = False
-    ) -> None:
+    def __init__(self, run: Run, declaration: Declaration, verb: Verb, gates: Gates, observer: bool = False) -> None:
         self._run = run
         self._declaration = declaration
         self._verb = verb
@@ -157,7 +155,7 @@ class Conversation:
         for index, play in reversed(plays) if self._verb == "teardown" else plays:
             if self.gates.state(play) is Gate.WAITING:
                 self._doing(f"waiting for its turn: {play}")
-                self._pump(lambda play=play: self.gates.state(play) is not Gate.WAITING)  # type: ignore[misc]
+                self._pump(lambda play=play: self.gates.state(play) is not Gate.WAITING)
             if self.gates.state(play) is Gate.SHUT:
                 for row in self._observed.get(index, []):
                     if row["differences"]:
@@ -223,9 +221,7 @@ class Conversation:
         self._pump(arrived, kind, found, limit)
         return found[0]
 
-    def _pump(
-        self, done: Any, kind: str = "", found: list[Message] | None = None, limit: float | None = None
-    ) -> None:
+    def _pump(self, done: Any, kind: str = "", found: list[Message] | None = None, limit: float | None = None) -> None:
         """Take messages from the inbox until ``done()``; keeps the host informed that we are there."""
         deadline = time.monotonic() + limit if limit else None
         while not done():

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from provisioner.declaration import Declaration, declare
+from provisioner.declaration import Declaration, Declarer
 from provisioner.engine.consent import Consent
 from provisioner.engine.conversation import Conversation, become_of
 from provisioner.engine.gates import Gates
@@ -59,7 +59,7 @@ class Run:
         self.artifacts = artifacts
         self.emit = emit
         self._inventory = inventory
-        self._playbook = playbook
+        self._declarer = Declarer(inventory, playbook)
         self._begun = begun
         self.connector = Connector(options.connect_timeout, options.accept_new_host_keys)
         self.slots = threading.BoundedSemaphore(max(1, options.concurrency))
@@ -135,7 +135,7 @@ class Run:
                 if name in self._dropped:
                     continue
                 host = self._dropped_host(name, how)
-                declaration = declare(host, self._inventory, self._playbook, "teardown")
+                declaration = self._declarer.declare(host, "teardown")
                 talk = Conversation(self, declaration, "teardown", self._gates([declaration]))
                 self._dropped[name] = (how, talk)
             self.consent.expect(name)
@@ -148,9 +148,9 @@ class Run:
         found = []
         for host in self._inventory.hosts:
             if not limit or host.name in limit:
-                found.append((declare(host, self._inventory, self._playbook, verb), False))
+                found.append((self._declarer.declare(host, verb), False))
             elif host.role == "head" and verb != "teardown":
-                found.append((declare(host, self._inventory, self._playbook, "check"), True))
+                found.append((self._declarer.declare(host, "check"), True))
         return found
 
     def _gates(self, told: list[Declaration]) -> Gates:

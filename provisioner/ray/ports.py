@@ -22,7 +22,7 @@ HEAD_PORTS = {"port": GCS_PORT, "dashboard_port": DASHBOARD_PORT, "ray_client_se
 
 
 def node_ports(host: Host) -> dict[str, int]:
-    """Return the ports a node listens on, by the inventory's name for them; the worker processes' ports not among them."""
+    """Return the ports a node listens on, by their names in the inventory; without those of worker processes."""
     options = host.ray.options
     first = int(options.get("first_port", FIRST_PORT))
     ports = {name: int(options.get(name, first + number)) for number, name in enumerate(NODE_PORTS)}

@@ -127,6 +127,8 @@ def _arguments(host: Host, inventory: Inventory) -> list[str]:
 
 def _option(name: str, value: Any) -> list[str]:
     flag = "--" + name.replace("_", "-")
+    if isinstance(value, Secret):
+        value = value.reveal()
     if value is True and name not in VALUED:
         return [flag]
     if value is False and name not in VALUED:

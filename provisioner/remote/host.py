@@ -62,7 +62,7 @@ class Host:
             return inside
         import hashlib
 
-        return "/tmp/rp-" + hashlib.sha256(self.root.encode()).hexdigest()[:8]
+        return "/tmp/rp-" + hashlib.sha256(self.root.encode()).hexdigest()[:8]  # noqa: S108 - made by us, then owned
 
     def environment(self, identity: str) -> str:
         """Return the folder of the environment with that identity, whether or not it exists."""

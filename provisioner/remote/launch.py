@@ -1,8 +1,10 @@
 """Starts what a service specification says. Copied to the host; stands alone, standard library only.
 
-    launch.py run SPEC               become the program (under a service manager)
-    launch.py supervise SPEC STATE   run it, and again whenever it ends, until SIGTERM (where there is no manager)
+launch.py run SPEC               become the program (under a service manager)
+launch.py supervise SPEC STATE   run it, and again whenever it ends, until SIGTERM (where there is no manager)
 """
+
+from __future__ import annotations
 
 import json
 import os
@@ -10,6 +12,12 @@ import signal
 import subprocess
 import sys
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional
+
+    Spec = Dict[str, Any]
 
 LOG_LIMIT = 20 * 1024 * 1024
 """Bytes after which the log is put aside at the next start; one old one is kept."""
@@ -19,12 +27,13 @@ DRAIN = 35.0
 """Seconds that a node gets to end by itself."""
 
 
-def load(path):
+def load(path: str) -> Spec:
     with open(path, encoding="utf-8") as file:
-        return json.load(file)
+        spec: Spec = json.load(file)
+        return spec
 
 
-def open_log(path):
+def open_log(path: str) -> int:
     try:
         if os.path.getsize(path) > LOG_LIMIT:
             os.replace(path, path + ".1")
@@ -33,14 +42,15 @@ def open_log(path):
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
 
 
-def environment(spec):
+def environment(spec: Spec) -> Dict[str, str]:
     variables = dict(os.environ)
     variables.update(spec["env"])
     variables["PATH"] = spec["path"] + os.pathsep + variables.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     return variables
 
 
-def run(spec):
+def run(spec: Spec) -> None:
+    """Become the program."""
     log = open_log(spec["log"])
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -49,32 +59,22 @@ def run(spec):
 
 
 class Supervisor:
-    def __init__(self, spec_path, state_path):
+    """Keeps the program running and tells in a small file what it does.
+
+    Args:
+        spec_path: the specification; read again at each start.
+        state_path: where its own pid and state are kept.
+    """
+
+    def __init__(self, spec_path: str, state_path: str) -> None:
         self.spec_path = spec_path
         self.state_path = state_path
         self.definition = " ".join([sys.executable, "-I", "-S", *sys.argv[:3]])
-        self.child = None
+        self.child: Optional[subprocess.Popen[bytes]] = None
         self.ending = False
         self.restarts = 0
 
-    def record(self, waiting):
-        state = {
-            "pid": os.getpid(),
-            "definition": self.definition,
-            "waiting": waiting,
-            "restarts": self.restarts,
-        }
-        aside = self.state_path + ".part"
-        with open(aside, "w", encoding="utf-8") as file:
-            json.dump(state, file)
-        os.replace(aside, self.state_path)
-
-    def end(self, *_):
-        self.ending = True
-        if self.child is not None and self.child.poll() is None:
-            os.killpg(self.child.pid, signal.SIGTERM)
-
-    def forever(self):
+    def forever(self) -> None:
         signal.signal(signal.SIGTERM, self.end)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         while not self.ending:
@@ -82,16 +82,21 @@ class Supervisor:
             if self.ending:
                 break
             self.restarts += 1
-            self.record(True)
-            deadline = time.monotonic() + PAUSE
-            while not self.ending and time.monotonic() < deadline:
-                time.sleep(0.1)
+            self.record(waiting=True)
+            self.pause()
 
-    def once(self):
+    def end(self, *_: object) -> None:
+        """Have the program end by itself; it takes its children along."""
+        self.ending = True
+        if self.child is not None and self.child.poll() is None:
+            self.child.terminate()
+
+    def once(self) -> None:
+        """Run the program until it ends or is to end."""
         spec = load(self.spec_path)
         os.makedirs(spec["temp_dir"], exist_ok=True)
         log = open_log(spec["log"])
-        self.child = subprocess.Popen(
+        child = subprocess.Popen(
             spec["argv"],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -101,20 +106,37 @@ class Supervisor:
             start_new_session=True,
         )
         os.close(log)
-        self.record(False)
-        while self.child.poll() is None and not self.ending:
+        self.child = child
+        self.record(waiting=False)
+        if self.ending:
+            child.terminate()
+        while child.poll() is None and not self.ending:
             time.sleep(0.1)
-        self.drain()
+        drain(child)
 
-    def drain(self):
-        deadline = time.monotonic() + DRAIN
-        while self.child.poll() is None and time.monotonic() < deadline:
+    def record(self, waiting: bool) -> None:
+        state = {"pid": os.getpid(), "definition": self.definition, "waiting": waiting, "restarts": self.restarts}
+        aside = self.state_path + ".part"
+        with open(aside, "w", encoding="utf-8") as file:
+            json.dump(state, file)
+        os.replace(aside, self.state_path)
+
+    def pause(self) -> None:
+        deadline = time.monotonic() + PAUSE
+        while not self.ending and time.monotonic() < deadline:
             time.sleep(0.1)
-        try:
-            os.killpg(self.child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.child.wait()
+
+
+def drain(child: subprocess.Popen[bytes]) -> None:
+    """Wait for the program to end, then end what is left of its group."""
+    deadline = time.monotonic() + DRAIN
+    while child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
 
 
 if __name__ == "__main__":

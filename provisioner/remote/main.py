@@ -34,7 +34,7 @@ class Task:
         self.orphan = bool(declared.get("orphan"))
 
     def applies(self, facts: Message) -> bool:
-        """Tell whether the conditions on the machine hold (the one on ``changed`` is judged when the task's turn comes)."""
+        """Tell whether the conditions on the machine hold (``changed`` is judged when the task's turn comes)."""
         return all(
             facts.get(name) in (wanted if isinstance(wanted, list) else [wanted])
             for name, wanted in self.when.items()
@@ -74,7 +74,7 @@ class Conversation:
                 if not task.applies(self.facts):
                     continue
                 look = task.resource.traces if self.mode == "teardown" or task.orphan else task.resource.observe
-                task.differences = self._guarded(task, lambda look=look: look(self.host))
+                task.differences = self._guarded(task, look)
                 rows.append({"play": number, "task": task.name, "differences": task.differences})
         dropped = self.host.shared.get("dropped")
         self.wire.send({"type": "observed", "tasks": rows, "dropped": dropped})
@@ -84,7 +84,11 @@ class Conversation:
         declared = {task.resource.key for play in self.plays for task in play}
         for key, entry in sorted(self.host.marker.entries.items()):
             if "kind" in entry and key not in declared and self.plays:
-                task = {"name": "Remove what is no longer declared", "resource": entry["kind"], "params": entry["params"]}
+                task = {
+                    "name": "Remove what is no longer declared",
+                    "resource": entry["kind"],
+                    "params": entry["params"],
+                }
                 self.plays[-1].append(Task(dict(task, orphan=True)))
 
     def obey(self) -> None:
@@ -117,7 +121,7 @@ class Conversation:
 
     def _due(self, task: Task, changed: bool) -> bool:
         if "changed" in task.when and self.mode != "teardown":
-            return changed == task.when["changed"]
+            return bool(changed == task.when["changed"])
         return bool(task.differences)
 
     def _work(self, index: int, task: Task) -> bool:
@@ -127,18 +131,18 @@ class Conversation:
         away = self.mode == "teardown" or task.orphan
         act: Callable[[Host], str] = task.resource.remove if away else task.resource.ensure
         try:
-            done = self._guarded(task, lambda: act(self.host))
+            done = self._guarded(task, act)
         except Failure as failure:
-            report = {"state": "failed", "message": failure.message, "remedy": failure.remedy}
+            good, report = False, {"state": "failed", "message": failure.message, "remedy": failure.remedy}
         else:
-            report = {"state": "changed", "message": done}
+            good, report = True, {"state": "changed", "message": done}
         self.wire.send(dict(message, seconds=round(time.monotonic() - begun, 3), **report))
-        return report["state"] == "changed"
+        return good
 
-    def _guarded(self, task: Task, act: Callable[[], Any]) -> Any:
+    def _guarded(self, task: Task, act: Callable[[Host], Any]) -> Any:
         """Do it; whatever goes wrong is a Failure with a sentence, never a traceback."""
         try:
-            return act()
+            return act(self.host)
         except Failure as failure:
             failure.task = task.name
             raise

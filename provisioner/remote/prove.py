@@ -1,6 +1,6 @@
-"""Runs one small task on every given node, by node affinity, and prints what each says. Started with the cluster's Python.
+"""Runs one small task on every given node, by node affinity, and prints what each says.
 
-prove.py GCS_ADDRESS {"host name": "node id", ...}
+Started with the cluster's own Python: prove.py GCS_ADDRESS {"host name": "node id", ...}
 """
 
 from __future__ import annotations

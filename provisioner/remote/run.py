@@ -11,6 +11,6 @@ if sys.version_info < (3, 8):
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from provisioner.remote.main import main  # noqa: E402
+from provisioner.remote.main import main
 
 main()

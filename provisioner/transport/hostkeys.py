@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from filelock import FileLock
@@ -36,7 +37,7 @@ class KnownHosts:
 
     def prepare(self, client: SSHClient, lookup_name: str, extra: Path | None) -> None:
         """Tell a client which keys that host may show, and what to do about any other."""
-        known = self._keys(extra).lookup(lookup_name) or {}
+        known: Mapping[str, PKey] = self._keys(extra).lookup(lookup_name) or {}
         for kind, key in known.items():
             client.get_host_keys().add(lookup_name, kind, key)
         client.set_missing_host_key_policy(_Policy(self._accept_new and not known, tuple(known.values())))

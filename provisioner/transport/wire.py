@@ -90,7 +90,7 @@ class Wire:
         try:
             self._channel.sendall(data)
         except (OSError, EOFError):
-            raise Unreachable("the connection broke off", remedy="run the same command again", host=self._host) from None
+            raise Unreachable("the connection broke off", remedy="run the command again", host=self._host) from None
 
     def _next_line(self) -> bytes | None:
         end = self._buffer.find(b"\n")

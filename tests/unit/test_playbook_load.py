@@ -87,7 +87,6 @@ BAD: list[tuple[str, str, str]] = [
     (
         PLAY + "    - {name: T, environment: {packages: abc}}\n",
         "4:41",
-        "'packages' wants a list of requirements, or a {{ template }}",
     ),
     (PLAY + "    - {name: T, file: {path: /x}}\n", "4:17", "'file' wants either 'content' or 'source'"),
     (PLAY + "    - {name: T, file: {path: /x, content: a, source: b}}\n", "4:17", "either 'content' or 'source'"),

@@ -161,7 +161,10 @@ class Posix(Platform):
         import glob
 
         minor = version.rsplit(".", 1)[0]
-        named = ["~/.pyenv/versions/%s/bin/python" % version, "~/.local/share/uv/python/cpython-%s-*/bin/python" % version]
+        named = [
+            "~/.pyenv/versions/%s/bin/python" % version,
+            "~/.local/share/uv/python/cpython-%s-*/bin/python" % version,
+        ]
         found = [path for pattern in named for path in glob.glob(os.path.expanduser(pattern))]
         folders = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", *os.environ.get("PATH", "").split(os.pathsep)]
         for folder in dict.fromkeys(folders):

@@ -1,7 +1,8 @@
 """Ray as a systemd unit: of the system when we are root, else of the user, with lingering so that it outlives logins.
 
 Settings and their reasons: ``Type=simple`` returns before the node is up, so the node list decides; SIGTERM drains a
-node for up to 30 s and then exits 1 (measured with Ray 2.60.0), hence SuccessExitStatus and TimeoutStopSec; no
+node for up to 30 s and then exits 1 (measured with Ray 2.60.0), hence SuccessExitStatus and TimeoutStopSec; SIGTERM for
+the whole group would end the GCS that a head's drain waits for (33 s in place of 3, measured), hence KillMode=mixed; no
 ExecStop, since ``ray stop`` ends strangers' clusters too.
 """
 
@@ -31,6 +32,7 @@ Type=simple
 Restart=always
 RestartSec=5
 SuccessExitStatus=1
+KillMode=mixed
 TimeoutStopSec=45
 LimitNOFILE=65536
 

@@ -19,8 +19,8 @@ LIMIT = 900.0
 
 
 class Command(Resource):
-    """Params: ``argv``, ``creates`` (a path) or ``unless`` (a program that exits 0 when all is well), ``undo``, ``env``,
-    ``cwd``. No shell takes part: ``argv`` reaches the program as it is."""
+    """Params: ``argv``, ``creates`` (a path) or ``unless`` (a program that exits 0 when all is well), ``undo``,
+    ``env``, ``cwd``. No shell takes part: ``argv`` reaches the program as it is."""
 
     kind = "command"
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class File(Resource):
-    """Params: ``path``, ``sha256`` and ``size`` of its content (which the controller sends on demand), ``mode``, ``owner``.
+    """Params: ``path``, ``sha256`` and ``size`` of its content (sent on demand), ``mode``, ``owner``.
 
     A file that was there before is kept in the root and put back by remove.
     """
@@ -26,7 +26,7 @@ class File(Resource):
 
     @property
     def key(self) -> str:
-        return "file:" + self.params["path"]
+        return "file:%s" % self.params["path"]
 
     def observe(self, host: Host) -> List[Difference]:
         path, what = self.params["path"], "file %s" % self.params["path"]
@@ -60,7 +60,7 @@ class File(Resource):
             os.chmod(path, self._mode() or 0)
         if self.params.get("owner"):
             host.platform.give(path, self.params["owner"])
-        return path
+        return str(path)
 
     def traces(self, host: Host) -> List[Difference]:
         entry = host.marker.get(self.key)
@@ -82,7 +82,7 @@ class File(Resource):
         elif os.path.exists(path):
             os.unlink(path)
         host.marker.drop(self.key)
-        return "%s put back" % path if before else "%s removed" % path
+        return "%s %s" % (path, "put back" if before else "removed")
 
     def _mode(self) -> Optional[int]:
         return int(self.params["mode"], 8) if self.params.get("mode") else None

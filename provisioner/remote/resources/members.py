@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
 
-    Members = Dict[str, Dict[str, Any]]
+    Known = Dict[str, Dict[str, Any]]
 
 
 class Members(Resource):
@@ -29,7 +29,9 @@ class Members(Resource):
         known, wanted = _recorded(host), self.params["members"]
         dropped = self.dropped(host)
         host.shared["dropped"] = dropped
-        found = [difference("remove", "member %s" % name, before="dropped from the inventory") for name in sorted(dropped)]
+        found = [
+            difference("remove", "member %s" % name, before="dropped from the inventory") for name in sorted(dropped)
+        ]
         added = [name for name in wanted if name not in known]
         if added:
             found.append(difference("add", "members", after=_few(added)))
@@ -39,7 +41,7 @@ class Members(Resource):
         return found
 
     def ensure(self, host: Host) -> str:
-        kept: Members = host.wire.ask("controller", "undropped", None, 600.0)
+        kept: Known = host.wire.ask("controller", "undropped", None, 600.0)
         members = dict(kept, **self.params["members"])
         host.write(_path(host), json.dumps(members, indent=1, sort_keys=True).encode("utf-8"), 0o600)
         return "%d members" % len(self.params["members"])
@@ -56,7 +58,7 @@ class Members(Resource):
             os.unlink(_path(host))
         return ""
 
-    def dropped(self, host: Host) -> Members:
+    def dropped(self, host: Host) -> Known:
         """Return who belonged to the cluster, or is a node of it now, and is no longer declared."""
         members = {name: how for name, how in _recorded(host).items() if name not in self.params["members"]}
         for node in fetch_nodes(self.params["dashboard"], max_age=5.0) or []:
@@ -69,7 +71,7 @@ def _path(host: Host) -> str:
     return host.path("members.json")
 
 
-def _recorded(host: Host) -> Members:
+def _recorded(host: Host) -> Known:
     try:
         with open(_path(host), encoding="utf-8") as file:
             members = json.load(file)

@@ -12,7 +12,7 @@ from provisioner.remote.failure import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List
+    from typing import Dict, List, Set
 
     from provisioner.remote.host import Host
 
@@ -93,7 +93,7 @@ def _is_free(port: int) -> bool:
 
 
 def _own_addresses() -> List[str]:
-    found = set()
+    found: Set[str] = set()
     try:
         found.update(str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None))
     except OSError:

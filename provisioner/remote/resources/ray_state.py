@@ -29,7 +29,7 @@ _lock = threading.Lock()
 def fetch_nodes(dashboard: List[Any], max_age: float = 0.0, timeout: float = 5.0) -> Optional[List[Node]]:
     """Return the nodes, newest first; None if no dashboard answers.
 
-    Each is ``{"id", "ip", "host", "config", "alive", "head", "start"}``; ``host`` is empty for a node without our label.
+    Each is ``{"id", "ip", "host", "config", "alive", "head", "start"}``; ``host`` is empty without our label.
 
     Args:
         dashboard: address and port of the dashboard on this host.

@@ -19,7 +19,7 @@ class EnvironmentVariable(Resource):
 
     @property
     def key(self) -> str:
-        return "variable:" + self.params["name"]
+        return "variable:%s" % self.params["name"]
 
     def observe(self, host: Host) -> List[Difference]:
         name, value = self.params["name"], str(self.params["value"])
