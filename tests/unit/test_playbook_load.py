@@ -84,10 +84,7 @@ BAD: list[tuple[str, str, str]] = [
         "'python' wants a mapping of the resource's values, or nothing; got 3",
     ),
     (PLAY + "    - {name: T, variable: {name: X}}\n", "4:27", "'variable' lacks the key 'value'"),
-    (
-        PLAY + "    - {name: T, environment: {packages: abc}}\n",
-        "4:41",
-    ),
+    (PLAY + "    - {name: T, environment: {packages: abc}}\n", "4:31", "unknown key 'packages'"),
     (PLAY + "    - {name: T, file: {path: /x}}\n", "4:17", "'file' wants either 'content' or 'source'"),
     (PLAY + "    - {name: T, file: {path: /x, content: a, source: b}}\n", "4:17", "either 'content' or 'source'"),
     (

@@ -202,7 +202,7 @@ def params_of(resource: str, **params: Any) -> Any:
 def test_values_become_what_the_resource_wants() -> None:
     assert params_of("variable", name="X", value="{{ vars.on }}") == {"name": "X", "value": "true"}
     assert params_of("variable", name="X", value=WrittenNumber("3.10"))["value"] == "3.10"
-    assert params_of("environment", packages="{{ vars.list }}") == {"packages": ["a", "b"]}
+    assert params_of("system_package", name="{{ vars.list }}") == {"name": ["a", "b"]}
     assert params_of("command", argv=["a", "{{ vars.items }}"], creates="/x")["argv"] == ["a", "7"]
     assert params_of("command", argv=["a"], creates="/x", env={"A": "{{ vars.minor }}"})["env"] == {"A": "3.10"}
 
@@ -210,11 +210,7 @@ def test_values_become_what_the_resource_wants() -> None:
 @pytest.mark.parametrize(
     ("resource", "params", "what"),
     [
-        (
-            "environment",
-            {"packages": "{{ vars.site }}"},
-            "'packages' wants a list of requirements, or a {{ template }}; the template gives 'seoul'",
-        ),
+        ("command", {"argv": "{{ vars.site }}", "creates": "/x"}, "'argv' wants"),
         ("variable", {"name": "X", "value": "{{ vars.list }}"}, "'value' wants a text; the template gives ['a', 'b']"),
         ("variable", {"name": "X", "value": "{{ vars }}"}, "'value' wants a text; the template gives {"),
         ("python", {"version": "{{ none }}"}, "'version' wants a text; the template gives None"),
