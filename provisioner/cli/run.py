@@ -113,10 +113,8 @@ def _role_name(role: str) -> str:
 
 def _shown(file: Path) -> str:
     """Return a path as short as it can be typed."""
-    try:
-        return str(file.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(file)
+    path = Path(os.path.normpath(file.absolute()))
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _dashboard(verb: Verb, code: int, inventory: Inventory) -> str:
@@ -125,7 +123,13 @@ def _dashboard(verb: Verb, code: int, inventory: Inventory) -> str:
     from provisioner.ray.start import dashboard
 
     address, port = dashboard(inventory)
-    return f"http://{address}:{port} (on {inventory.head.name})"
+    here = "" if _is_here(inventory) else f" (on {inventory.head.name})"
+    return f"http://{address}:{port}{here}"
+
+
+def _is_here(inventory: Inventory) -> bool:
+    """Tell whether the head runs on this machine, so that its loopback is ours."""
+    return inventory.head.address in ("127.0.0.1", "localhost", "::1")
 
 
 def _next(verb: Verb, code: int, file: Path, inventory: Inventory) -> tuple[tuple[str, str], ...]:
@@ -139,8 +143,9 @@ def _next(verb: Verb, code: int, file: Path, inventory: Inventory) -> tuple[tupl
         return ((f"provision apply {name}", "bring it back"),) if code == 0 else ()
     if code != 0:
         return ()
+    tunnel = () if _is_here(inventory) else ((_tunnel(inventory), "brings the dashboard to your browser"),)
     return (
-        (_tunnel(inventory), "the dashboard in your browser"),
+        *tunnel,
         (f"provision check {name}", "see what differs"),
         (f"provision teardown {name}", "stop Ray and remove what was made"),
     )

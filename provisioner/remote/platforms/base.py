@@ -101,6 +101,14 @@ class Platform:
         """Have every new process find that value; None removes the variable."""
         raise NotImplementedError
 
+    def has_variable_store(self) -> bool:
+        """Tell whether the place where variables are kept exists at all."""
+        raise NotImplementedError
+
+    def drop_variable_store(self) -> None:
+        """Remove the place where variables are kept, if it is empty."""
+        raise NotImplementedError
+
     def variable_scope(self) -> str:
         """Return where variables are kept, in the user's words."""
         raise NotImplementedError

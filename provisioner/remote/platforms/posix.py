@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 class Posix(Platform):
     def privileged(self) -> bool:
-        return os.geteuid() == 0
+        return os.geteuid() == 0 and "PROVISION_SANDBOX" not in os.environ
 
     def login_account(self) -> str:
         import pwd
@@ -114,11 +114,16 @@ class Posix(Platform):
             lines.append(self._variable_line(name, value))
         if lines == before:
             return
-        if not lines and os.path.exists(path) and value is None:
-            os.unlink(path)
-            return
         mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o644
         write_atomically(path, "".join(line + "\n" for line in lines).encode("utf-8"), mode)
+
+    def has_variable_store(self) -> bool:
+        return os.path.exists(self._variables_file())
+
+    def drop_variable_store(self) -> None:
+        path = self._variables_file()
+        if os.path.exists(path) and os.path.getsize(path) == 0:
+            os.unlink(path)
 
     def variable_scope(self) -> str:
         return self._variables_file()

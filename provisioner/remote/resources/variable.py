@@ -34,8 +34,10 @@ class EnvironmentVariable(Resource):
     def ensure(self, host: Host) -> str:
         name, value = self.params["name"], str(self.params["value"])
         entry = host.marker.get(self.key)
-        before = entry["before"] if entry else host.platform.get_variable(name)
-        host.marker.put(self.key, {"kind": self.kind, "params": {"name": name, "value": value}, "before": before})
+        if entry is None:
+            before = host.platform.get_variable(name)
+            entry = {"kind": self.kind, "before": before, "made_store": not host.platform.has_variable_store()}
+        host.marker.put(self.key, dict(entry, params={"name": name, "value": value}))
         host.platform.set_variable(name, value)
         return "%s=%s" % (name, value)
 
@@ -51,6 +53,8 @@ class EnvironmentVariable(Resource):
             return ""
         if self._ours(host):
             host.platform.set_variable(self.params["name"], entry["before"])
+        if entry["made_store"]:
+            host.platform.drop_variable_store()
         host.marker.drop(self.key)
         return "%s removed" % self.params["name"]
 

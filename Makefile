@@ -1,0 +1,52 @@
+# What a newcomer needs: `make demo` and `make test`. Everything is installed into .venv; nothing else is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-stop test test-fast lint bench lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/.ready ## Install provision and what its tests need into .venv
+
+.venv/.ready: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "provision needs Python 3.10 or newer: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "this Python can't make virtual environments: install its venv package (Debian: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## Three throw-away hosts on this machine, a real Ray cluster on them
+	$(BIN)/provision sandbox start
+	$(BIN)/provision apply inventory/local.yml
+	@echo "\nWhen you have seen enough: make demo-stop"
+
+demo-stop: ## Stop the demo and remove it without a trace
+	$(BIN)/provision teardown inventory/local.yml --yes --purge
+	$(BIN)/provision sandbox stop --remove
+
+test: setup lint ## Every test: unit, sandbox, and on real lab hosts (root on Debian; elsewhere these say that they are skipped)
+	$(BIN)/python -m pytest
+
+test-fast: setup ## The unit tests only, in seconds
+	$(BIN)/python -m pytest -q tests/unit
+
+lint: setup ## Style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## Speed against the floor, on lab hosts
+	$(BIN)/python -m tests.bench
+
+lock: setup ## Lock the development dependencies anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --group dev pyproject.toml \
+	  --generate-hashes --no-header --no-annotate --output-file requirements-dev.lock
+
+clean: ## Remove .venv and caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

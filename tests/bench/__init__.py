@@ -1,0 +1,6 @@
+"""Benchmarks on the lab's real hosts: how far `provision` is from what cannot be beaten.
+
+`no_change.py` compares runs that change nothing with one bare exec per host, `cold.py` a first apply with a script
+written by hand, `help.py` looks at the start of the command itself. Everything is measured side by side in one run,
+because seconds alone say as much about the machine as about the program.
+"""

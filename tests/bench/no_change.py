@@ -1,0 +1,57 @@
+"""Runs that change nothing, against the floor: ``python -m tests.bench.no_change [HOSTS...]``.
+
+The floor (floor.py) is what no tool on Fabric can go below: one connection and one exec per host. The floor, `check`
+and `apply` take turns on the same hosts, so that whatever else the machine does hits all of them. On 3 and 10 hosts the
+built-in playbook and a real Ray; on 30 light.yml, for 30 Rays leave nothing of two processors to measure with.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.lab.machines import Lab
+
+from .measure import PROJECT, Comparison, cost_of
+from .rooms import Room, room
+
+ROUNDS = {3: 9, 10: 9, 30: 7}
+MOST_RAYS = 10
+WALL, CPU = 1.4, 3.0
+HERE = Path(__file__).parent
+
+
+def main(arguments: list[str]) -> None:
+    """Measure on each number of hosts and print what came out."""
+    lab = Lab.prepare()
+    try:
+        for count in map(int, arguments or ROUNDS):
+            with room(lab, count, "2G", None if count <= MOST_RAYS else HERE / "light.yml") as hosts:
+                print(_compared(hosts), flush=True)
+    finally:
+        lab.close()
+
+
+def _compared(hosts: Room) -> str:
+    hosts.provision("apply")
+    hosts.provision("check")
+    count = len(hosts.machines)
+    key = hosts.machines[0].lab.golden.key
+    floor = [sys.executable, HERE.relative_to(PROJECT) / "floor.py", key, *(machine.ip for machine in hosts.machines)]
+    what = "with Ray" if hosts.playbook is None else "no Ray: tests/bench/light.yml"
+    result = Comparison(f"no change, {count} hosts ({what})")
+    for _ in range(ROUNDS.get(count, 7)):
+        result.round(
+            {
+                "floor": lambda: cost_of(floor),
+                "provision check": lambda: hosts.provision("check"),
+                "provision apply": lambda: hosts.provision("apply"),
+            }
+        )
+    limits = (("wall", WALL), ("cpu", CPU))
+    verdicts = [result.verdict(f"provision {verb}", *limit) for verb in ("check", "apply") for limit in limits]
+    return "\n".join([result.table(), *verdicts])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
