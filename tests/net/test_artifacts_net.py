@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 import time
 from pathlib import Path
 
@@ -19,17 +18,15 @@ WINDOWS = {"os": "windows", "arch": "AMD64"}
 RAY = ("ray[default]==2.60.0", "redis")
 
 
-def _reachable() -> bool:
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "UV_DEFAULT_INDEX", "UV_INDEX_URL")):
-        return True
+@pytest.fixture(autouse=True, scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skip where the package index can't be reached; in CI that is a failure."""
     try:
-        socket.create_connection(("pypi.org", 443), timeout=5).close()
-    except OSError:
-        return False
-    return True
-
-
-pytestmark = pytest.mark.skipif(not _reachable(), reason="needs the package index on the internet")
+        Artifacts(tmp_path_factory.mktemp("probe")).lock(LINUX, "3.11.9", ("six",))
+    except ProvisionError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"needs the package index on the internet: {error.message}")
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ hint: An index URL (http://mirror.example/simple) could not be queried due to a 
 credentials (401 Unauthorized)
 """
 CERTIFICATE = """\
-error: Failed to fetch: https://pypi.org/simple/six/
+error: Failed to fetch: https://index.example/simple/six/
   cause: client error (Connect)
   cause: invalid peer certificate: UnknownIssuer
 """
@@ -202,7 +202,7 @@ hint: Packages were unavailable because the network was disabled.
         (SDIST_ONLY, "docopt has no wheel, only a source archive", "UV_FIND_LINKS"),
         (REFUSED, "index http://127.0.0.1:9/simple/six/ cannot be used: Connection refused", "UV_DEFAULT_INDEX"),
         (LOGIN, "the package index http://mirror.example/simple refused us", "UV_DEFAULT_INDEX"),
-        (CERTIFICATE, "https://pypi.org/simple/six/ cannot be used: invalid peer certificate", "SSL_CERT_FILE"),
+        (CERTIFICATE, "https://index.example/simple/six/ cannot be used: invalid peer certificate", "SSL_CERT_FILE"),
         (OFFLINE, "uv was told to stay offline", "UV_OFFLINE"),
         ("error: something new\n", "uv could not lock the packages for mars: something new", ""),
         ("", "uv gave no reason", ""),
