@@ -5,11 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provisioner.declaration import Declaration
 from provisioner.engine.gates import Gate, Gates
 from provisioner.engine.outcome import Outcome
+from provisioner.engine.shared import Shared
 from provisioner.errors import HostFailed, ProvisionError, Unreachable
 from provisioner.events import (
     Difference,
@@ -25,9 +26,6 @@ from provisioner.events import (
     Verb,
 )
 from provisioner.transport.session import Become, Session, open_session
-
-if TYPE_CHECKING:
-    from provisioner.engine.run import Run
 
 Message = dict[str, Any]
 
@@ -52,7 +50,7 @@ class Conversation:
         observer: only look and answer questions (the head of a run that is limited to other hosts).
     """
 
-    def __init__(self, run: Run, declaration: Declaration, verb: Verb, gates: Gates, observer: bool = False) -> None:
+    def __init__(self, run: Shared, declaration: Declaration, verb: Verb, gates: Gates, observer: bool = False) -> None:
         self._run = run
         self._declaration = declaration
         self._verb = verb
@@ -303,7 +301,7 @@ class Conversation:
 
     def _answer(self, message: Message) -> None:
         try:
-            value = self._run.answer(self, message["to"], message["what"], message.get("args"))
+            value = self._run.answer(message["to"], message["what"], message.get("args"))
             reply: Message = {"value": value}
         except ProvisionError as error:
             reply = {"error": error.message, "remedy": error.remedy}

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from provisioner.declaration import Declaration, Declarer
 from provisioner.engine.consent import Consent
@@ -14,6 +14,7 @@ from provisioner.engine.conversation import Conversation, become_of
 from provisioner.engine.gates import Gates
 from provisioner.engine.options import RunOptions
 from provisioner.engine.outcome import exit_code
+from provisioner.engine.shared import Packages
 from provisioner.engine.switchboard import Switchboard
 from provisioner.errors import HostFailed
 from provisioner.events import Event
@@ -24,14 +25,6 @@ from provisioner.transport.session import Become
 
 ASK_LIMIT = 20.0
 """Seconds for one host to answer another's question."""
-
-
-class Packages(Protocol):
-    """Where package locks and files come from (provisioner.artifacts)."""
-
-    def lock(self, platform_facts: Any, python: str, requirements: tuple[str, ...]) -> Any: ...
-
-    def open(self, sha256: str) -> Any: ...
 
 
 class Run:
@@ -57,7 +50,7 @@ class Run:
     ) -> None:
         self.options = options
         self.artifacts = artifacts
-        self.emit = emit
+        self._emit = emit
         self._inventory = inventory
         self._declarer = Declarer(inventory, playbook)
         self._begun = begun
@@ -89,6 +82,9 @@ class Run:
         self.connector.close()
         return exit_code([talk.outcome for talk in self._all()])
 
+    def emit(self, event: Event) -> None:
+        self._emit(event)
+
     def now(self) -> float:
         """Return seconds since the run began."""
         return time.monotonic() - self._begun
@@ -110,7 +106,7 @@ class Run:
     def others_finished(self, name: str) -> bool:
         return all(talk.finished.is_set() for talk in self._all() if talk.name != name)
 
-    def answer(self, asker: Conversation, to: str, what: str, args: Any) -> Any:
+    def answer(self, to: str, what: str, args: Any) -> Any:
         """Answer a host's question, or have another host answer it.
 
         Raises:
@@ -119,7 +115,7 @@ class Run:
         if to != "controller":
             return self.switchboard.ask(to, what, args, ASK_LIMIT)
         if what == "lock":
-            return self._lock_packages(asker, args)
+            return self._lock_packages(args)
         if what == "undropped":
             return self._undropped()
         if what == "finished":
@@ -175,7 +171,7 @@ class Run:
     def _all(self) -> list[Conversation]:
         return [*self._conversations, *(talk for _, talk in list(self._dropped.values()))]
 
-    def _lock_packages(self, asker: Conversation, args: Any) -> dict[str, Any]:
+    def _lock_packages(self, args: Any) -> dict[str, Any]:
         lock = self.artifacts.lock(args["facts"], args["python"], tuple(args["requirements"]))
         return {
             "digest": lock.digest,

@@ -26,6 +26,8 @@ class Row:
     name: str
     since: float
     doing: str = ""
+    task: str = ""
+    """The task it is in, if any."""
     status: str = ""
     seconds: float = 0.0
     """How long the host took, once it has finished."""
@@ -59,10 +61,12 @@ class Board:
             case HostObserved():
                 self._does(event.host, counted(len(event.differences), "difference"))
             case Doing():
-                self._does(event.host, event.text)
+                self._details(event.host, event.text)
             case TaskStarted():
+                self._row(event.host).task = flat(clean(event.task))
                 self._does(event.host, event.task)
             case TaskFinished():
+                self._row(event.host).task = ""
                 self._does(event.host, f"{event.task}: {event.status}")
             case HostFinished():
                 row = self._row(event.host)
@@ -93,6 +97,14 @@ class Board:
 
     def _row(self, host: str) -> Row:
         return self.rows.setdefault(host, Row(flat(clean(host)), self._clock()))
+
+    def _details(self, host: str, what: str) -> None:
+        """Note what a host does within its task; the seconds go on counting from the task's begin."""
+        row = self._row(host)
+        if row.task:
+            row.doing = f"{row.task}: {flat(clean(what))}"
+        else:
+            self._does(host, what)
 
     def _does(self, host: str, what: str) -> None:
         row = self._row(host)

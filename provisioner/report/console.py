@@ -19,7 +19,8 @@ from rich.text import Text
 
 from provisioner.events import Event, RunFinished
 from provisioner.report.board import Board, Row
-from provisioner.report.lines import Line, Narrator, status_tone
+from provisioner.report.lines import Line, status_tone
+from provisioner.report.narrator import Narrator
 
 STYLES = {"good": "green", "change": "yellow", "bad": "bold red", "note": "cyan", "quiet": "dim", "title": "bold"}
 _SYMBOLS = {"": "•", "ok": "✓", "changed": "~", "failed": "✗", "unreachable": "!", "skipped": "-"}

@@ -7,7 +7,8 @@ import threading
 from typing import TextIO
 
 from provisioner.events import Event
-from provisioner.report.lines import Line, Narrator, Tone
+from provisioner.report.lines import Line, Tone
+from provisioner.report.narrator import Narrator
 
 _CODES: dict[Tone, str] = {
     "good": "\x1b[32m",

@@ -1,0 +1,61 @@
+"""What all conversations of a run share, and what they may ask of it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+from provisioner.engine.consent import Consent
+from provisioner.engine.options import RunOptions
+from provisioner.engine.switchboard import Switchboard
+from provisioner.events import Event
+from provisioner.inventory.model import Host
+from provisioner.transport.connect import Connector, Target
+from provisioner.transport.session import Become
+
+
+class Packages(Protocol):
+    """Where package locks and files come from (provisioner.artifacts)."""
+
+    def lock(self, platform_facts: Any, python: str, requirements: tuple[str, ...]) -> Any: ...
+
+    def open(self, sha256: str) -> Any: ...
+
+
+class Shared(Protocol):
+    """A run, as one of its conversations sees it."""
+
+    options: RunOptions
+    artifacts: Packages
+    connector: Connector
+    consent: Consent
+    switchboard: Switchboard
+    slots: threading.BoundedSemaphore
+    """Held while a host works; not while it waits for others."""
+    changed: threading.Event
+    """Set as soon as anything was changed on any host."""
+
+    def emit(self, event: Event) -> None:
+        """Tell the reports."""
+
+    def now(self) -> float:
+        """Return seconds since the run began."""
+
+    def target(self, host: Host) -> tuple[Target, Become | None]:
+        """Return how a host is reached."""
+
+    def answer(self, to: str, what: str, args: Any) -> Any:
+        """Answer a host's question, or have another host answer it.
+
+        Raises:
+            HostFailed: nobody can.
+        """
+
+    def found_dropped(self, hosts: dict[str, dict[str, Any]]) -> None:
+        """Take note of hosts that belong to the cluster and are no longer in the inventory."""
+
+    def others_finished(self, name: str) -> bool:
+        """Tell whether every conversation but that host's has ended."""
+
+    def wake_all(self) -> None:
+        """Have every conversation look at what it waits for."""
