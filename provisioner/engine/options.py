@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from provisioner.events import Difference, Verb
+from provisioner.events import Verb
 
 
 @dataclass(frozen=True)
@@ -14,11 +13,9 @@ class RunOptions:
 
     Args:
         limit: inventory names of the hosts to work on; empty: all.
-        confirm: asked before something that runs is stopped, with all of it; returns the user's decision.
     """
 
     verb: Verb
-    confirm: Callable[[tuple[Difference, ...]], bool]
     limit: tuple[str, ...] = ()
     concurrency: int = 32
     task_timeout: float = 900.0

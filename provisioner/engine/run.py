@@ -17,7 +17,7 @@ from provisioner.engine.outcome import exit_code
 from provisioner.engine.shared import Packages
 from provisioner.engine.switchboard import Switchboard
 from provisioner.errors import HostFailed
-from provisioner.events import Event
+from provisioner.events import Difference, Event
 from provisioner.inventory.model import Host, Inventory, RayOptions, Secret
 from provisioner.playbook.model import Playbook
 from provisioner.transport.connect import Connector, Target
@@ -35,8 +35,10 @@ class Run:
         playbook: the declaration.
         options: what the user set.
         artifacts: locks and files for the hosts.
-        emit: takes every event; may be called from many threads.
         begun: ``time.monotonic()`` when the program was started.
+
+    Raises:
+        InputError: the playbook does not fit the inventory; no host was contacted.
     """
 
     def __init__(
@@ -45,12 +47,10 @@ class Run:
         playbook: Playbook,
         options: RunOptions,
         artifacts: Packages,
-        emit: Callable[[Event], None],
         begun: float,
     ) -> None:
         self.options = options
         self.artifacts = artifacts
-        self._emit = emit
         self._inventory = inventory
         self._declarer = Declarer(inventory, playbook)
         self._begun = begun
@@ -69,12 +69,18 @@ class Run:
         for talk in self._conversations:
             self._introduce(talk)
 
-    def execute(self) -> int:
-        """Hold all conversations and return the exit code."""
+    def execute(self, emit: Callable[[Event], None], confirm: Callable[[tuple[Difference, ...]], bool]) -> int:
+        """Hold all conversations and return the exit code.
+
+        Args:
+            emit: takes every event; called from many threads.
+            confirm: asked before something that runs is stopped, with all of it; returns the user's decision.
+        """
+        self._emit = emit
         threads = [self._start(talk) for talk in self._conversations]
         if self.options.verb != "check" and self.consent.decision is None:
             stopping = self.consent.question()
-            self.consent.decide(self.options.confirm(stopping) if stopping else True)
+            self.consent.decide(confirm(stopping) if stopping else True)
         for thread in threads:
             thread.join()
         for _, talk in list(self._dropped.values()):
