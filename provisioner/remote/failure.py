@@ -19,6 +19,24 @@ class Failure(Exception):
         """The task it happened in, if any."""
 
 
+class NoProgram(Failure):
+    """The program that was to be run does not exist here."""
+
+
+def from_exception(error: Exception) -> Failure:
+    """Turn any error into a sentence: no traceback ever reaches a user."""
+    if isinstance(error, Failure):
+        return error
+    if isinstance(error, OSError):
+        return from_oserror(error)
+    import os
+    import traceback
+
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = "%s:%s" % (os.path.basename(place.filename), place.lineno)
+    return Failure("unexpected %s in %s: %s" % (type(error).__name__, where, error), "please report this as a bug")
+
+
 def from_oserror(error: OSError) -> Failure:
     """Turn an error of the OS into one that says what to do."""
     import errno

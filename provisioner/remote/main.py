@@ -7,7 +7,7 @@ import sys
 import time
 
 from provisioner.remote import resource
-from provisioner.remote.failure import Failure, from_oserror
+from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.host import Host
 from provisioner.remote.platforms import current
 from provisioner.remote.wire import Wire
@@ -49,6 +49,7 @@ class Conversation:
         self.wire = Wire(self.answer, lost)
         self.plays: List[List[Task]] = []
         self.mode = "check"
+        self._lock_file: object = None
 
     def run(self) -> None:
         self.wire.start()
@@ -66,8 +67,7 @@ class Conversation:
 
     def observe(self) -> None:
         """Look at every task at once; one that can't be observed ends the conversation."""
-        if self.mode != "teardown":
-            self._adopt_orphans()
+        self._adopt_orphans()
         rows = []
         for number, play in enumerate(self.plays):
             for task in play:
@@ -75,6 +75,8 @@ class Conversation:
                     continue
                 look = task.resource.traces if self.mode == "teardown" or task.orphan else task.resource.observe
                 task.differences = self._guarded(task, look)
+                if "changed" in task.when and self.mode != "teardown":
+                    task.differences = []  # what only follows another change is no difference by itself
                 rows.append({"play": number, "task": task.name, "differences": task.differences})
         dropped = self.host.shared.get("dropped")
         self.wire.send({"type": "observed", "tasks": rows, "dropped": dropped})
@@ -93,17 +95,14 @@ class Conversation:
 
     def obey(self) -> None:
         """Work play by play when the controller says so, until it says it was the last."""
-        locked = False
         while True:
             message = self.wire.receive()
             if message["type"] == "end":
                 self._finish(message)
                 return
-            if message["type"] == "broken":
-                raise Failure("the controller sent what is no message: %s" % message["message"])
-            if not locked:
-                self._lock()
-                locked = True
+            if message["type"] != "play":
+                raise Failure("the controller wants %r, which this program does not know" % str(message["type"])[:40])
+            self._lock()
             self.play(message["index"], message["changed"])
 
     def play(self, index: int, changed: bool) -> None:
@@ -143,27 +142,22 @@ class Conversation:
         """Do it; whatever goes wrong is a Failure with a sentence, never a traceback."""
         try:
             return act(self.host)
-        except Failure as failure:
-            failure.task = task.name
-            raise
-        except OSError as error:
-            raise from_oserror(error) from None
         except Exception as error:
-            import traceback
-
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            where = "%s:%s" % (os.path.basename(place.filename), place.lineno)
-            raise Failure(
-                "unexpected %s in %s: %s" % (type(error).__name__, where, error), "please report this as a bug"
-            ) from None
+            failure = from_exception(error)
+            failure.task = task.name
+            raise failure from None
 
     def _lock(self) -> None:
-        """Let no two runs work on this host's cluster at once."""
-        self.host.folder()
-        self._lock_file = self.host.platform.lock(self.host.path("lock"), LOCK_WAIT)
+        """Let no two runs work on this host's cluster at once, and see what the one before has made."""
+        if self._lock_file is None:
+            self.host.folder()
+            self._lock_file = self.host.platform.lock(self.host.path("lock"), LOCK_WAIT)
+            self.host.marker.load()
 
     def _finish(self, message: Message) -> None:
         if message.get("clean") and self.mode == "teardown":
+            if os.path.isdir(self.host.root):
+                self._lock()
             self.host.platform.clean(self.host.root, purge=bool(message.get("purge")))
         self.wire.send({"type": "bye"})
 
@@ -190,12 +184,11 @@ def lost() -> None:
 
 def main() -> None:
     """Hold the conversation; the exit code says nothing, the last message does."""
+    os.umask(0o022)  # under a hardened host's 077 the account that runs Ray could not read what root lays out for it
     conversation = Conversation()
     try:
         conversation.run()
-    except Failure as failure:
-        conversation.refuse(failure)
-    except OSError as error:
-        conversation.refuse(from_oserror(error))
+    except Exception as error:
+        conversation.refuse(from_exception(error))
     sys.stdout.flush()
     os._exit(0)

@@ -22,12 +22,15 @@ class Marker:
     def __init__(self, path: str) -> None:
         self._path = path
         self.entries: Dict[str, Entry] = {}
+        self.load()
+
+    def load(self) -> None:
+        """Read what is on the disk now; a damaged file says nothing."""
         try:
-            with open(path, encoding="utf-8") as file:
-                self.entries = json.load(file)["entries"]
-        except FileNotFoundError:
-            pass
-        except (ValueError, KeyError, TypeError):
+            with open(self._path, encoding="utf-8") as file:
+                entries = json.load(file)["entries"]
+            self.entries = {key: entry for key, entry in entries.items() if isinstance(entry, dict)}
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
             self.entries = {}
 
     def get(self, key: str) -> Optional[Entry]:
@@ -45,7 +48,8 @@ class Marker:
 
     def _save(self) -> None:
         if not self.entries:
-            os.unlink(self._path)
+            if os.path.exists(self._path):
+                os.unlink(self._path)
             return
         os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)
         text = json.dumps({"version": 1, "entries": self.entries}, indent=1, sort_keys=True)
@@ -53,7 +57,8 @@ class Marker:
 
 
 def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Replace a file in one step and make sure it survives a power cut."""
+    """Replace a file in one step and make sure it survives a power cut; a link stays, what it points to is replaced."""
+    path = os.path.realpath(path)
     aside = "%s.part%d" % (path, os.getpid())
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:

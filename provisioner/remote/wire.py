@@ -119,8 +119,9 @@ class Wire:
                 if line is None:
                     break
                 self._take(json.loads(line.decode("ascii")))
-        except (OSError, ValueError, KeyError) as error:
-            self._inbox.put({"type": "broken", "message": str(error)})
+        except Exception as error:  # whatever it is, the rest can't be understood either
+            told = "the controller sent what is no message (%s: %s)" % (type(error).__name__, str(error)[:200])
+            self.send({"type": "error", "message": told, "remedy": "run the same command again", "task": ""})
         self._lost()
 
     def _take(self, message: Message) -> None:
@@ -143,8 +144,8 @@ class Wire:
 
     def _pour(self, message: Message) -> None:
         sink = self._sinks.get(message["sha256"])
-        left = int(message["size"])
-        problem: Optional[OSError] = None
+        left = max(0, int(message["size"]))
+        problem: Optional[Exception] = None
         while left:
             piece = self._bytes(left)
             left -= len(piece)
@@ -152,7 +153,7 @@ class Wire:
                 continue
             try:
                 sink(piece)
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: whoever wanted it gave up and closed the file
                 problem = error
         self._deliver({"id": message["id"]} if problem is None else _failed(message["id"], problem))
 
@@ -198,8 +199,8 @@ class Wire:
         return bool(data)
 
 
-def _failed(number: int, error: OSError) -> Message:
-    from provisioner.remote.failure import from_oserror
+def _failed(number: int, error: Exception) -> Message:
+    from provisioner.remote.failure import from_exception
 
-    failure = from_oserror(error)
+    failure = from_exception(error)
     return {"id": number, "error": failure.message, "remedy": failure.remedy}

@@ -72,7 +72,8 @@ class Platform:
         """Run a program to its end; returns exit code and output (stdout and stderr together).
 
         Raises:
-            Failure: there is no such program, or it did not end within ``timeout`` seconds.
+            NoProgram: there is no such program.
+            Failure: it may not be run, or did not end within ``timeout`` seconds.
         """
         raise NotImplementedError
 
@@ -89,24 +90,23 @@ class Platform:
         raise NotImplementedError
 
     def clean(self, root: str, purge: bool) -> None:
-        """Remove the root if nothing is left in it that is worth keeping; with ``purge``, whatever is in it, and the
-        cached program as well."""
+        """Remove the root if nothing is left in it; with ``purge``, everything of ours in it and the cached program
+        as well."""
         raise NotImplementedError
 
     def get_variable(self, name: str) -> Optional[str]:
         """Return what new processes will find in that environment variable, None if nothing."""
         raise NotImplementedError
 
-    def set_variable(self, name: str, value: Optional[str]) -> None:
-        """Have every new process find that value; None removes the variable."""
+    def set_variable(self, name: str, value: str) -> None:
+        """Have every new process find that value."""
         raise NotImplementedError
 
-    def has_variable_store(self) -> bool:
-        """Tell whether the place where variables are kept exists at all."""
+    def keep_variable(self, name: str) -> Any:
+        """Return, as JSON data, what ``put_back_variable`` needs to make everything as it is now."""
         raise NotImplementedError
 
-    def drop_variable_store(self) -> None:
-        """Remove the place where variables are kept, if it is empty."""
+    def put_back_variable(self, name: str, kept: Any) -> None:
         raise NotImplementedError
 
     def variable_scope(self) -> str:
@@ -115,6 +115,18 @@ class Platform:
 
     def give(self, path: str, account: str) -> None:
         """Make the account the owner of a file or folder."""
+        raise NotImplementedError
+
+    def owner(self, path: str) -> str:
+        """Return the account that owns a file, or its number if it has no name."""
+        raise NotImplementedError
+
+    def access(self, path: str) -> Dict[str, Any]:
+        """Return, as JSON data, who owns a file and who may do what with it."""
+        raise NotImplementedError
+
+    def set_access(self, path: str, access: Dict[str, Any]) -> None:
+        """Give a file the access that ``access`` returned, as far as we may."""
         raise NotImplementedError
 
     def processes_with(self, variable: str) -> List[int]:

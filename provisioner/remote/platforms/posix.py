@@ -7,13 +7,13 @@ import signal
 import sys
 import time
 
-from provisioner.remote.failure import Failure
-from provisioner.remote.marker import write_atomically
+from provisioner.remote.failure import Failure, NoProgram
 from provisioner.remote.platforms.base import Platform
+from provisioner.remote.platforms.variables import ProfileFile, VariablesFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Dict, List, Optional, Set, Tuple
+    from typing import IO, Any, Dict, List, Optional, Set, Tuple
 
 
 class Posix(Platform):
@@ -37,29 +37,34 @@ class Posix(Platform):
     ) -> Tuple[int, str]:
         import subprocess
 
-        try:
-            child = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=dict(os.environ, **env) if env else None,
-                cwd=cwd,
-                start_new_session=True,
-            )
-        except FileNotFoundError:
-            raise Failure("there is no program %s" % argv[0]) from None
-        except PermissionError:
-            raise Failure("%s may not be run" % argv[0]) from None
-        CHILDREN.add(child.pid)
-        try:
-            output, _ = child.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            raise Failure("%s did not end within %d s" % (os.path.basename(argv[0]), timeout)) from None
-        finally:
-            CHILDREN.discard(child.pid)
-        return child.returncode, output.decode("utf-8", "replace")
+        if cwd is not None and not os.path.isdir(cwd):
+            raise Failure("there is no folder %s to run %s in" % (cwd, os.path.basename(argv[0])))
+        with _nameless_file() as output:
+            try:
+                child = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=dict(os.environ, **env) if env else None,
+                    cwd=cwd,
+                    start_new_session=True,
+                )
+            except FileNotFoundError:
+                raise NoProgram("there is no program %s" % argv[0]) from None
+            except PermissionError:
+                raise Failure("%s may not be run" % argv[0]) from None
+            CHILDREN.add(child.pid)
+            try:
+                child.wait(timeout)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+                raise Failure("%s did not end within %d s" % (os.path.basename(argv[0]), timeout)) from None
+            finally:
+                CHILDREN.discard(child.pid)
+            output.seek(0)
+            return child.returncode, output.read().decode("utf-8", "replace")
 
     def end_children(self) -> None:
         for pid in list(CHILDREN):
@@ -71,16 +76,18 @@ class Posix(Platform):
     def lock(self, path: str, wait: float) -> object:
         import fcntl
 
-        file = open(path, "a+", encoding="ascii")  # noqa: SIM115 - held until the program ends
         deadline = time.monotonic() + wait
         while True:
+            file = open(path, "a+", encoding="ascii")  # noqa: SIM115 - held until the program ends
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                if _is_at(file, path):
+                    break
             except OSError:
                 if time.monotonic() > deadline:
                     raise _held(file) from None
                 time.sleep(0.2)
+            file.close()
         file.truncate(0)
         file.write("%d %d" % (os.getpid(), time.time()))
         file.flush()
@@ -94,49 +101,53 @@ class Posix(Platform):
         if os.path.exists(lock):
             os.unlink(lock)
         if purge:
-            shutil.rmtree(root, ignore_errors=True)
+            for folder in OURS:
+                shutil.rmtree(os.path.join(root, folder), ignore_errors=True)
             shutil.rmtree(programs, ignore_errors=True)
         home = os.path.dirname(programs)
-        for folder in (root, os.path.dirname(root), os.path.join(home, "clusters"), home):
-            _remove_if_empty(folder)
+        _remove_if_empty(root)
+        for folder in (os.path.dirname(root), os.path.join(home, "clusters"), home):
+            if os.path.basename(folder) in ("provision", "clusters", ".provision"):
+                _remove_if_empty(folder)
 
     def get_variable(self, name: str) -> Optional[str]:
-        for line in _lines(self._variables_file()):
-            if _names(line, name):
-                return _unquote(line.split("=", 1)[1].strip())
-        return None
+        return self.variables().get(name)
 
-    def set_variable(self, name: str, value: Optional[str]) -> None:
-        path = self._variables_file()
-        before = _lines(path)
-        lines = [line for line in before if not _names(line, name)]
-        if value is not None:
-            lines.append(self._variable_line(name, value))
-        if lines == before:
-            return
-        mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o644
-        write_atomically(path, "".join(line + "\n" for line in lines).encode("utf-8"), mode)
+    def set_variable(self, name: str, value: str) -> None:
+        self.variables().set(name, value)
 
-    def has_variable_store(self) -> bool:
-        return os.path.exists(self._variables_file())
+    def keep_variable(self, name: str) -> Dict[str, Any]:
+        return self.variables().keep(name)
 
-    def drop_variable_store(self) -> None:
-        path = self._variables_file()
-        if os.path.exists(path) and os.path.getsize(path) == 0:
-            os.unlink(path)
+    def put_back_variable(self, name: str, kept: Dict[str, Any]) -> None:
+        self.variables().put_back(name, kept)
 
     def variable_scope(self) -> str:
-        return self._variables_file()
+        return self.variables().path
 
-    def _variables_file(self) -> str:
-        return "/etc/environment" if self.privileged() else os.path.expanduser("~/.profile")
-
-    def _variable_line(self, name: str, value: str) -> str:
+    def variables(self) -> VariablesFile:
+        """Return the file in which variables are kept: of the system for root, else of the user."""
         if self.privileged():
-            return '%s="%s"' % (name, value)
-        import shlex
+            return VariablesFile("/etc/environment")
+        return ProfileFile(os.path.expanduser("~/.profile"))
 
-        return "export %s=%s" % (name, shlex.quote(value))
+    def owner(self, path: str) -> str:
+        import pwd
+
+        uid = os.stat(path).st_uid
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except KeyError:
+            return str(uid)
+
+    def access(self, path: str) -> Dict[str, Any]:
+        found = os.stat(path)
+        return {"mode": found.st_mode & 0o7777, "uid": found.st_uid, "gid": found.st_gid}
+
+    def set_access(self, path: str, access: Dict[str, Any]) -> None:
+        if self.privileged():
+            os.chown(path, access["uid"], access["gid"])
+        os.chmod(path, access["mode"])
 
     def give(self, path: str, account: str) -> None:
         import pwd
@@ -179,8 +190,19 @@ class Posix(Platform):
         return found
 
 
+OURS = ("before", "env", "log", "ray", "service", "store")
+"""Folders that we make under the root; whatever else is there is somebody's."""
 CHILDREN: Set[int] = set()
 """Programs that run for us now; they must not outlive this one."""
+
+
+def _nameless_file() -> IO[bytes]:
+    """Return a file for a program's output: a pipe would keep us waiting for a daemon that it leaves behind."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("output"), "w+b")
+    import tempfile
+
+    return tempfile.TemporaryFile()
 
 
 def _programs() -> str:
@@ -189,6 +211,14 @@ def _programs() -> str:
     for _ in range(5):
         unpacked = os.path.dirname(unpacked)
     return unpacked if unpacked.endswith(os.path.join(".provision", "program")) else "/nonexistent/.provision/program"
+
+
+def _is_at(file: IO[str], path: str) -> bool:
+    """Tell whether an open file still is the one at that path: a teardown removes the lock that it holds."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _held(file: IO[str]) -> Failure:
@@ -203,8 +233,6 @@ def _held(file: IO[str]) -> Failure:
 
 def _remove_if_empty(folder: str) -> None:
     """Remove a folder of ours that holds nothing any more."""
-    if "provision" not in folder:
-        return
     try:
         os.rmdir(folder)
     except OSError:
@@ -216,30 +244,6 @@ def _real_interpreter() -> str:
     name = "python%d.%d" % sys.version_info[:2]
     outside = os.path.join(sys.base_prefix, "bin", name)
     return outside if os.path.exists(outside) else sys.executable
-
-
-def _lines(path: str) -> List[str]:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().splitlines()
-    except FileNotFoundError:
-        return []
-
-
-def _names(line: str, name: str) -> bool:
-    text = line.strip()
-    if text.startswith("export "):
-        text = text[len("export ") :].lstrip()
-    return text.startswith(name + "=")
-
-
-def _unquote(text: str) -> str:
-    import shlex
-
-    try:
-        return "".join(shlex.split(text)) if text else ""
-    except ValueError:
-        return text
 
 
 def _wait_until_gone(pids: List[int], limit: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from provisioner.remote.failure import Failure
+from provisioner.remote.failure import Failure, NoProgram
 from provisioner.remote.resource import Resource, difference
 
 TYPE_CHECKING = False
@@ -60,7 +60,10 @@ class Command(Resource):
     def _done(self, host: Host) -> bool:
         if self.params.get("creates"):
             return os.path.exists(self.params["creates"])
-        code, _ = host.platform.run(self.params["unless"], LIMIT, self._env(), self.params.get("cwd"))
+        try:
+            code, _ = host.platform.run(self.params["unless"], LIMIT, self._env(), self.params.get("cwd"))
+        except NoProgram:  # an earlier task may bring it
+            return False
         return code == 0
 
     def _run(self, host: Host, argv: List[str]) -> None:

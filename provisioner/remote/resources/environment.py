@@ -40,6 +40,9 @@ class Environment(Resource):
         return [difference("add", what, after=", ".join(self.params["requirements"]))]
 
     def ensure(self, host: Host) -> str:
+        interpreter = host.interpreter()
+        if interpreter is None:
+            raise Failure("no task has looked for Python", "put a task with `python: {}` before this one")
         lock = self._lock(host)
         self._check_room(host, lock)
         files = self._fetch(host, lock)
@@ -48,7 +51,7 @@ class Environment(Resource):
         self._build(host, lock, files, folder)
         self._verify(host, folder)
         stamp = {"id": self.params["id"], "python": self.params["python"], "lock": lock["digest"]}
-        remember(host, self.params["python"], host.shared["interpreter"])
+        remember(host, self.params["python"], interpreter)
         host.write(os.path.join(folder, "environment.json"), json.dumps(stamp).encode("ascii"))
         return "%d packages" % len(lock["wheels"])
 
@@ -86,10 +89,16 @@ class Environment(Resource):
     def _build(self, host: Host, lock: Dict[str, Any], files: Dict[str, str], folder: str) -> None:
         import shutil
 
-        uv = _unpack_uv(host, files[lock["uv"]["filename"]])
         work = folder + ".work"
         for path in (folder, work):
             shutil.rmtree(path, ignore_errors=True)
+        try:
+            self._install(host, lock, files, folder, work)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _install(self, host: Host, lock: Dict[str, Any], files: Dict[str, str], folder: str, work: str) -> None:
+        uv = _unpack_uv(host, files[lock["uv"]["filename"]])
         wheelhouse = os.path.join(work, "wheels")
         os.makedirs(wheelhouse)
         for wheel in lock["wheels"]:
@@ -102,7 +111,6 @@ class Environment(Resource):
         install = ["--no-index", "--find-links", wheelhouse, "--require-hashes", "--no-deps", "-r", requirements]
         python = host.platform.interpreter_of(folder)
         _run(host, [uv, "pip", "install", *settings, "--python", python, *install])
-        shutil.rmtree(work, ignore_errors=True)
 
     def _verify(self, host: Host, folder: str) -> None:
         host.doing("trying the installation")

@@ -10,7 +10,7 @@ from provisioner.remote.resource import Resource, difference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional
+    from typing import Any, Dict, List, Optional
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
@@ -38,26 +38,27 @@ class File(Resource):
         if _digest(path) != self.params["sha256"]:
             found.append(difference("change", what, "other content", "%d bytes" % self.params["size"]))
         mode = "%04o" % (os.stat(path).st_mode & 0o7777)
-        if self._mode() is not None and int(mode, 8) != self._mode():
+        if self.params.get("mode") and int(mode, 8) != int(self.params["mode"], 8):
             found.append(difference("change", "mode of " + path, mode, self.params["mode"]))
         owner = self.params.get("owner")
-        if owner and _owner(path) != owner:
-            found.append(difference("change", "owner of " + path, _owner(path), owner))
+        if owner and host.platform.owner(path) != owner:
+            found.append(difference("change", "owner of " + path, host.platform.owner(path), owner))
         return found
 
     def ensure(self, host: Host) -> str:
         path = self.params["path"]
         entry = host.marker.get(self.key)
         if entry is None:
-            entry = {"kind": self.kind, "params": self.params, "before": _keep(host, path)}
+            entry = {"kind": self.kind, "before": _keep(host, path), "folders": _missing_folders(path)}
         host.marker.put(self.key, dict(entry, params=self.params))
-        if not os.path.exists(path) or _digest(path) != self.params["sha256"]:
+        access = host.platform.access(path) if os.path.exists(path) else None
+        mode = self._mode(access)
+        if access is None or _digest(path) != self.params["sha256"]:
             content = host.fetch(self.params["sha256"], "content", self.params["size"])
-            mode = os.stat(path).st_mode & 0o7777 if os.path.exists(path) else 0o644
             with open(content, "rb") as file:
                 host.write(path, file.read(), mode)
-        if self._mode() is not None:
-            os.chmod(path, self._mode() or 0)
+        if access:
+            host.platform.set_access(path, dict(access, mode=mode))
         if self.params.get("owner"):
             host.platform.give(path, self.params["owner"])
         return str(path)
@@ -75,17 +76,21 @@ class File(Resource):
         before = entry["before"]
         if before:
             with open(before["copy"], "rb") as file:
-                host.write(path, file.read(), before["mode"])
-            os.chmod(path, before["mode"])
-            host.platform.give(path, before["owner"])
+                host.write(path, file.read(), before["access"]["mode"])
+            host.platform.set_access(path, before["access"])
             os.unlink(before["copy"])
         elif os.path.exists(path):
             os.unlink(path)
+        for folder in entry["folders"]:
+            _remove_if_empty(folder)
         host.marker.drop(self.key)
         return "%s %s" % (path, "put back" if before else "removed")
 
-    def _mode(self) -> Optional[int]:
-        return int(self.params["mode"], 8) if self.params.get("mode") else None
+    def _mode(self, access: Optional[Dict[str, Any]]) -> int:
+        """Return the mode the file gets: the wanted one, else the one it has."""
+        if self.params.get("mode"):
+            return int(self.params["mode"], 8)
+        return int(access["mode"]) if access else 0o644
 
 
 def _keep(host: Host, path: str) -> object:
@@ -95,7 +100,24 @@ def _keep(host: Host, path: str) -> object:
     copy = host.path("before", hashlib.sha256(path.encode()).hexdigest()[:16])
     with open(path, "rb") as file:
         host.write(copy, file.read(), 0o600)
-    return {"copy": copy, "mode": os.stat(path).st_mode & 0o7777, "owner": _owner(path)}
+    return {"copy": copy, "access": host.platform.access(path)}
+
+
+def _missing_folders(path: str) -> List[str]:
+    """Return the folders that will have to be made for a file, the innermost first."""
+    found = []
+    folder = os.path.dirname(path)
+    while folder and not os.path.isdir(folder):
+        found.append(folder)
+        folder = os.path.dirname(folder)
+    return found
+
+
+def _remove_if_empty(folder: str) -> None:
+    try:
+        os.rmdir(folder)
+    except OSError:
+        return
 
 
 def _digest(path: str) -> str:
@@ -104,13 +126,3 @@ def _digest(path: str) -> str:
         for piece in iter(lambda: file.read(1 << 20), b""):
             digest.update(piece)
     return digest.hexdigest()
-
-
-def _owner(path: str) -> str:
-    import pwd
-
-    uid = os.stat(path).st_uid
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -77,7 +77,9 @@ def _recorded(host: Host) -> Known:
             members = json.load(file)
     except (OSError, ValueError):
         return {}
-    return members if isinstance(members, dict) else {}
+    if not isinstance(members, dict):
+        return {}
+    return {name: how for name, how in members.items() if isinstance(how, dict) and "address" in how}
 
 
 def _few(names: List[str]) -> str:

@@ -35,8 +35,7 @@ class EnvironmentVariable(Resource):
         name, value = self.params["name"], str(self.params["value"])
         entry = host.marker.get(self.key)
         if entry is None:
-            before = host.platform.get_variable(name)
-            entry = {"kind": self.kind, "before": before, "made_store": not host.platform.has_variable_store()}
+            entry = {"kind": self.kind, "before": host.platform.keep_variable(name)}
         host.marker.put(self.key, dict(entry, params={"name": name, "value": value}))
         host.platform.set_variable(name, value)
         return "%s=%s" % (name, value)
@@ -52,9 +51,7 @@ class EnvironmentVariable(Resource):
         if entry is None:
             return ""
         if self._ours(host):
-            host.platform.set_variable(self.params["name"], entry["before"])
-        if entry["made_store"]:
-            host.platform.drop_variable_store()
+            host.platform.put_back_variable(self.params["name"], entry["before"])
         host.marker.drop(self.key)
         return "%s removed" % self.params["name"]
 

@@ -1,0 +1,142 @@
+"""A host in a folder: the real Linux platform and real resources, with variables, root and world in a test's folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from provisioner.remote import resource
+from provisioner.remote.failure import Failure
+from provisioner.remote.host import Host
+from provisioner.remote.platforms.base import ServiceManager
+from provisioner.remote.platforms.linux import Linux
+from provisioner.remote.platforms.variables import VariablesFile
+from provisioner.remote.resource import Resource
+
+Snapshot = dict[str, tuple[int, int, bytes]]
+
+
+class Controller:
+    """Stands where the wire is: has files to send and answers to give, and hears everything."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.answers: dict[tuple[str, str], Any] = {}
+        self.heard: list[dict[str, Any]] = []
+        self.sent: list[str] = []
+
+    def offer(self, content: bytes) -> str:
+        """Have a file to send; returns its sha256."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        self.files[sha256] = content
+        return sha256
+
+    def send(self, message: dict[str, Any]) -> None:
+        self.heard.append(message)
+
+    def ask(self, to: str, what: str, args: Any = None, timeout: float = 60.0) -> Any:
+        answer = self.answers.get((to, what))
+        if answer is None:
+            raise Failure(f"no answer from {to}")
+        return answer(args) if callable(answer) else answer
+
+    def need(self, sha256: str, sink: Callable[[bytes], None], timeout: float) -> None:
+        self.sent.append(sha256)
+        content = self.files[sha256]
+        for start in range(0, len(content), 1 << 16):
+            sink(content[start : start + (1 << 16)])
+
+
+class Service(ServiceManager):
+    """A service manager that starts nothing and remembers what it was told."""
+
+    kind = "stand-in"
+
+    def __init__(self) -> None:
+        self.defined: str | None = None
+        self.active = False
+        self.failing = False
+        self.done: list[str] = []
+        self.on_restart: Callable[[], None] = lambda: None
+
+    def observe(self, host: Host, name: str) -> dict[str, Any]:
+        enabled = self.defined is not None
+        return {
+            "defined": self.defined, "enabled": enabled, "active": self.active, "failing": self.failing, "pid": 0
+        }  # fmt: skip
+
+    def definition(self, host: Host, name: str) -> str:
+        return f"runs {name}"
+
+    def define(self, host: Host, name: str) -> None:
+        self.defined = self.definition(host, name)
+
+    def restart(self, host: Host, name: str) -> None:
+        self.done.append("restart")
+        self.active = True
+        self.on_restart()
+
+    def stop(self, host: Host, name: str) -> None:
+        self.done.append("stop")
+        self.active = False
+
+    def undefine(self, host: Host, name: str) -> None:
+        self.defined = None
+
+
+class Machine(Linux):
+    """This machine, but for the file that holds its variables."""
+
+    def __init__(self, variables: VariablesFile, managers: dict[str, ServiceManager]) -> None:
+        self._variables = variables
+        self._managers = managers
+
+    def variables(self) -> VariablesFile:
+        return self._variables
+
+    def choose_manager(self, wanted: str) -> ServiceManager:
+        return self._managers[wanted] if wanted in self._managers else super().choose_manager(wanted)
+
+
+class World:
+    """One host and its controller.
+
+    Args:
+        folder: everything is in it: the root under ``root``, the rest of the machine under ``world``.
+        variables: the kind of file that holds variables.
+        service: what ``service:`` says in the inventory.
+    """
+
+    def __init__(self, folder: Path, variables: type[VariablesFile] = VariablesFile, service: str = "auto") -> None:
+        self.outside = folder / "world"
+        self.outside.mkdir(exist_ok=True)
+        self.root = folder / "root"
+        self.controller = Controller()
+        self.service = Service()
+        self._platform = Machine(variables(str(self.outside / "environment")), {"auto": self.service})
+        self._hello = {"cluster": "lab", "host": "w1", "root": str(self.root), "service": service}
+
+    def host(self) -> Host:
+        """The host as a new conversation sees it."""
+        return Host(self._platform, self.controller, self._hello)  # type: ignore[arg-type]
+
+    def snapshot(self) -> Snapshot:
+        """Everything outside the root: mode, owner and content."""
+        found = {}
+        for path in sorted(self.outside.rglob("*")):
+            status = path.lstat()
+            content = (
+                str(path.readlink()).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+            )
+            found[str(path.relative_to(self.outside))] = (status.st_mode, status.st_uid, content)
+        return found
+
+
+def make(kind: str, **params: Any) -> Resource:
+    return resource.create(kind, params)
+
+
+def shown(differences: list[dict[str, str]]) -> list[tuple[str, str, str, str]]:
+    return [(each["action"], each["what"], each["before"], each["after"]) for each in differences]

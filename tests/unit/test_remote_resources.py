@@ -1,0 +1,566 @@
+"""Resources on a real file system: what is missing is made, twice is as good as once, and remove leaves no trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import stat
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from remote_host import World, make, shown
+
+from provisioner.remote import resource
+from provisioner.remote.failure import Failure, from_exception
+from provisioner.remote.marker import Marker, write_atomically
+from provisioner.remote.platforms.variables import ProfileFile, VariablesFile
+from provisioner.remote.resource import Resource
+
+
+@dataclass
+class Case:
+    """A state of the world, and what a resource makes of it."""
+
+    id: str
+    declare: Callable[[World], Resource]
+    before: Callable[[World], object] = lambda world: None
+    actions: tuple[str, ...] = ("add",)
+    variables: type[VariablesFile] = VariablesFile
+
+
+def write(name: str, text: str, mode: int = 0o644) -> Callable[[World], object]:
+    def prepare(world: World) -> None:
+        path = world.outside / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+
+    return prepare
+
+
+def file(name: str = "a.conf", content: bytes = b"wanted\n", **params: Any) -> Callable[[World], Resource]:
+    def declare(world: World) -> Resource:
+        sha256 = world.controller.offer(content)
+        return make("file", path=str(world.outside / name), sha256=sha256, size=len(content), **params)
+
+    return declare
+
+
+def link(world: World) -> None:
+    write("real", "old\n", 0o600)(world)
+    (world.outside / "a.conf").symlink_to("real")
+
+
+def variable(name: str = "X", value: Any = "1") -> Callable[[World], Resource]:
+    return lambda world: make("variable", name=name, value=value)
+
+
+def touch(world: World) -> Resource:
+    made = str(world.outside / "made")
+    return make("command", argv=["/bin/touch", made], creates=made, undo=["/bin/rm", made])
+
+
+def unless(world: World) -> Resource:
+    made = str(world.outside / "made")
+    return make(
+        "command", argv=["/bin/sh", "-c", 'echo $TEXT > made'], unless=["/bin/test", "-e", made],
+        undo=["/bin/rm", "made"], env={"TEXT": 5}, cwd=str(world.outside),
+    )  # fmt: skip
+
+
+ODD = "a 'b' \"c\" $d \\e"
+CASES = [
+    Case("file added", file()),
+    Case("file added in new folders", file("etc/app/conf.d/a.conf")),
+    Case("file of no bytes", file(content=b"")),
+    Case("file with other content", file(), write("a.conf", "theirs\n"), ("change",)),
+    Case("file with other mode", file(mode="0600"), write("a.conf", "wanted\n"), ("change",)),
+    Case("file with all else", file(mode="600"), write("a.conf", "theirs\n", 0o755), ("change", "change")),
+    Case("file keeps its mode", file(), write("a.conf", "theirs\n", 0o750), ("change",)),
+    Case("file behind a link", file(), link, ("change",)),
+    Case("command that creates", touch),
+    Case("command unless", unless),
+    Case("variable in no file", variable()),
+    Case("variable in an empty file", variable(), write("environment", "")),
+    Case("variable beside others", variable(), write("environment", "# c\nA=1\n\n  X=indented\nB='2'\n")),
+    Case("variable with another value", variable(), write("environment", "A=1\nX=0\nB=2\n", 0o600), ("change",)),
+    Case("variable given twice", variable(value=1), write("environment", "X=1\nX=2\nB=2\n"), ("change",)),
+    Case("variable without a last line end", variable(), write("environment", "A=1\nX=unquoted text\n"), ("change",)),
+    Case("variable with an odd value", variable(value=ODD)),
+    Case("profile without a file", variable(), variables=ProfileFile),
+    Case("profile with an odd value", variable(value=ODD), variables=ProfileFile),
+    Case(
+        "profile that sets it", variable(), write("environment", "if x; then\n  X=2\nfi\nexport X='0' # mine\ny\n"),
+        ("change",), ProfileFile,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_there_and_back(case: Case, tmp_path: Path) -> None:
+    """Observed, made, made again, found, removed: the second time changes nothing, the end is the beginning."""
+    world = World(tmp_path, case.variables)
+    case.before(world)
+    bare = world.snapshot()
+
+    def declare() -> Resource:
+        return case.declare(world)
+
+    first = declare().observe(world.host())
+    assert tuple(each["action"] for each in first) == case.actions
+    assert world.snapshot() == bare, "observing changes nothing"
+    assert declare().traces(world.host()) == []
+    assert declare().remove(world.host()) == ""
+    assert world.snapshot() == bare, "what is not ours is not removed"
+
+    assert declare().ensure(world.host())
+    assert declare().observe(world.host()) == []
+    made = world.snapshot()
+    declare().ensure(world.host())
+    assert world.snapshot() == made
+
+    assert [each["action"] for each in declare().traces(world.host())] == ["remove"]
+    declare().remove(world.host())
+    assert world.snapshot() == bare
+    assert declare().observe(world.host()) == first
+    assert declare().traces(world.host()) == []
+    assert not (world.root / "marker.json").exists()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_what_is_interrupted_is_undone(case: Case, tmp_path: Path) -> None:
+    """The marker is written first: a run that ends right after it leaves nothing that nobody remembers."""
+    world = World(tmp_path, case.variables)
+    case.before(world)
+    bare = world.snapshot()
+    host = world.host()
+
+    class PowerCutError(Exception):
+        pass
+
+    def cut(key: str, entry: Any) -> None:
+        Marker(str(world.root / "marker.json")).put(key, entry)
+        raise PowerCutError
+
+    host.marker.put = cut  # type: ignore[method-assign]
+    with pytest.raises(PowerCutError):
+        case.declare(world).ensure(host)
+    assert world.snapshot() == bare
+    case.declare(world).ensure(world.host())
+    assert case.declare(world).observe(world.host()) == []
+    case.declare(world).remove(world.host())
+    assert world.snapshot() == bare
+
+
+@pytest.mark.parametrize("style", [VariablesFile, ProfileFile])
+def test_a_value_that_others_set_later_stays(style: type[VariablesFile], tmp_path: Path) -> None:
+    world = World(tmp_path, style)
+    variable()(world).ensure(world.host())
+    theirs = world.outside / "environment"
+    theirs.write_text("X=9\n")
+    assert variable()(world).traces(world.host()) == []
+    variable()(world).remove(world.host())
+    assert theirs.read_text() == "X=9\n"
+    assert world.host().marker.entries == {}
+
+
+def test_a_changed_value_keeps_what_was_there_first(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    write("environment", 'X="theirs"\n')(world)
+    variable(value="1")(world).ensure(world.host())
+    variable(value="2")(world).ensure(world.host())
+    assert world.host().platform.get_variable("X") == "2"
+    variable(value="2")(world).remove(world.host())
+    assert (world.outside / "environment").read_text() == 'X="theirs"\n'
+
+
+@pytest.mark.parametrize(
+    ("style", "text", "value"),
+    [
+        (VariablesFile, 'X="a b"', "a b"),
+        (VariablesFile, "X=a b ", "a b"),
+        (VariablesFile, "X=it's", "it's"),
+        (VariablesFile, 'export X="a\\b"', "a\\b"),
+        (VariablesFile, 'X="', ""),
+        (VariablesFile, "X=", ""),
+        (VariablesFile, "XY=1\n#X=1\n X=1", None),
+        (VariablesFile, "X=1\nX=2", "2"),
+        (ProfileFile, "export X='a b' # why", "a b"),
+        (ProfileFile, "X=a\\ b", "a b"),
+        (ProfileFile, "X=", ""),
+        (ProfileFile, "X='open", "'open"),
+        (ProfileFile, "export XY=1", None),
+    ],
+)
+def test_what_new_processes_find(style: type[VariablesFile], text: str, value: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text(text)
+    assert style(str(path)).get("X") == value
+
+
+def test_bytes_of_another_encoding_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "environment"
+    path.write_bytes(b"A=\xff\xfe\r\n")
+    file = VariablesFile(str(path))
+    kept = file.keep("X")
+    file.set("X", "1")
+    assert path.read_bytes() == b'A=\xff\xfe\r\nX="1"\n'
+    file.put_back("X", kept)
+    assert path.read_bytes() == b"A=\xff\xfe\r\n"
+
+
+def test_a_value_of_two_lines_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="more than one line"):
+        VariablesFile(str(tmp_path / "file")).set("X", "1\nY=2")
+
+
+def test_files_are_asked_for_once(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    file()(world).ensure(world.host())
+    (world.outside / "a.conf").write_text("edited")
+    file()(world).ensure(world.host())
+    assert len(world.controller.sent) == 1
+
+
+def test_a_file_that_arrives_damaged_is_never_used(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    wanted = file()(world)
+    world.controller.files[wanted.params["sha256"]] = b"other!\n"
+    with pytest.raises(Failure, match="arrived damaged"):
+        wanted.ensure(world.host())
+    assert world.snapshot() == {}
+    assert [path.name for path in (world.root / "store").rglob("*") if path.is_file()] == []
+
+
+def test_a_secret_file_is_never_readable_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even for the moment between writing and setting the mode."""
+    world = World(tmp_path)
+    modes = []
+    replace = os.replace
+
+    def watched(source: str, target: str) -> None:
+        if target.endswith("a.conf"):
+            modes.append(stat.S_IMODE(Path(source).stat().st_mode))
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", watched)
+    file(mode="0600")(world).ensure(world.host())
+    assert modes == [0o600]
+
+
+def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (world.outside / "a.conf").mkdir()
+    with pytest.raises(Failure, match="is a folder"):
+        file()(world).observe(world.host())
+
+
+def test_folders_that_others_use_by_now_stay(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    file("etc/app/a.conf")(world).ensure(world.host())
+    write("etc/theirs", "x")(world)
+    file("etc/app/a.conf")(world).remove(world.host())
+    assert set(world.snapshot()) == {"etc", "etc/theirs"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_the_owner_is_set_kept_and_put_back(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    write("a.conf", "theirs\n")(world)
+    path = world.outside / "a.conf"
+    os.chown(path, 4242, 4343)
+    file()(world).ensure(world.host())
+    assert (path.stat().st_uid, path.stat().st_gid) == (4242, 4343), "another content is no reason for another owner"
+    owned = file(owner="nobody")(world)
+    assert shown(owned.observe(world.host())) == [("change", f"owner of {path}", "4242", "nobody")]
+    owned.ensure(world.host())
+    assert owned.observe(world.host()) == []
+    owned.remove(world.host())
+    assert (path.stat().st_uid, path.stat().st_gid, path.read_text()) == (4242, 4343, "theirs\n")
+
+
+def test_an_unknown_owner_is_named(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    if not world.host().platform.privileged():
+        pytest.skip("only root can give files away")
+    with pytest.raises(Failure, match="no account 'nemo'"):
+        file(owner="nemo")(world).ensure(world.host())
+
+
+FAILING: list[tuple[dict[str, Any], str]] = [
+    ({"argv": ["/bin/false"], "creates": "/nonexistent"}, "exit code 1: it printed nothing"),
+    ({"argv": ["/bin/sh", "-c", "seq 5 >&2; exit 3"], "creates": "/nonexistent"}, "exit code 3: 3 / 4 / 5"),
+    ({"argv": ["/bin/true"], "creates": "/nonexistent"}, "ended well, but /nonexistent still says"),
+    ({"argv": ["/bin/true"], "unless": ["/bin/false"]}, "ended well, but /bin/false still says"),
+    ({"argv": ["nosuchprogram"], "creates": "/nonexistent"}, "there is no program nosuchprogram"),
+    ({"argv": ["/etc/passwd"], "creates": "/nonexistent"}, "/etc/passwd may not be run"),
+    ({"argv": ["/bin/true"], "creates": "/nonexistent", "cwd": "/no/where"}, "there is no folder /no/where"),
+]
+
+
+@pytest.mark.parametrize(("params", "message"), FAILING, ids=[message for _, message in FAILING])
+def test_commands_that_fail(params: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(Failure) as caught:
+        make("command", **params).ensure(World(tmp_path).host())
+    assert message in caught.value.message
+
+
+def test_a_question_with_a_program_that_comes_later_is_answered_no(tmp_path: Path) -> None:
+    """`unless: [docker, ...]` before the task that installs docker has run."""
+    command = make("command", argv=["nosuchprogram"], unless=["nosuchprogram", "--is-there"])
+    assert shown(command.observe(World(tmp_path).host())) == [("add", "run", "", "nosuchprogram")]
+
+
+def test_a_command_that_leaves_a_daemon_behind_does_not_hold_us_up(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    script = "sleep 30 & echo $! > pid; echo started"
+    code, output = world.host().platform.run(["/bin/sh", "-c", script], 5.0, cwd=str(tmp_path))
+    os.kill(int((tmp_path / "pid").read_text()), 9)
+    assert (code, output) == (0, "started\n")
+
+
+def test_a_program_that_does_not_end_is_ended_with_its_children(tmp_path: Path) -> None:
+    machine = World(tmp_path).host().platform
+    with pytest.raises(Failure, match="sh did not end within 0 s"):
+        machine.run(["/bin/sh", "-c", f"PROVISION_TEST={tmp_path.name} sleep 30"], 0.2)
+    limit = time.monotonic() + 5
+    while machine.processes_with(f"PROVISION_TEST={tmp_path.name}"):
+        assert time.monotonic() < limit
+
+
+def test_a_command_without_undo_leaves_nothing_to_remove(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    made = str(world.outside / "made")
+    command = make("command", argv=["/bin/touch", made], creates=made)
+    command.ensure(world.host())
+    assert command.traces(world.host()) == []
+    assert command.remove(world.host()) == ""
+    assert Path(made).exists()
+    assert world.host().marker.entries == {}
+
+
+HERE = platform.python_version()
+
+
+def test_the_running_python_is_found(tmp_path: Path) -> None:
+    host = World(tmp_path).host()
+    python = make("python", version=HERE)
+    assert python.observe(host) == []
+    assert os.path.realpath(host.shared["interpreter"]) == os.path.realpath(sys.executable)
+    assert python.ensure(host) == f"Python {HERE} at {host.shared['interpreter']}"
+
+
+def test_a_wrong_python_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Failure) as caught:
+        make("python", version="3.3.3").observe(World(tmp_path).host())
+    assert caught.value.message == f"Python 3.3.3 is wanted, and this host has {HERE} at {sys.executable}"
+    assert caught.value.remedy == f"install 3.3.3 there, or write `python: {HERE}` if all hosts have it"
+
+
+def script(path: Path, version: str) -> str:
+    path.write_text(f"#!/bin/sh\necho {version}\necho once >> {path}.log\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_an_interpreter_is_remembered_until_it_changes(tmp_path: Path) -> None:
+    from provisioner.remote.resources.python import remember
+
+    world = World(tmp_path)
+    path = script(tmp_path / "python", "3.10.4")
+    python = make("python", version="3.10.4", path=path)
+    host = world.host()
+    python.observe(host)
+    remember(host, "3.10.4", path)
+    log = Path(path + ".log")
+    assert log.read_text() == "once\n"
+    python.observe(world.host())
+    assert log.read_text() == "once\n", "not started again"
+    script(tmp_path / "python", "3.10.14")
+    with pytest.raises(Failure, match=r"3\.10\.4 is wanted, and this host has 3\.10\.14 at"):
+        python.observe(world.host())
+    assert log.read_text() == "once\nonce\n"
+    python.remove(world.host())
+    assert world.host().marker.entries == {}
+
+
+@pytest.mark.parametrize("path", ["/bin/false", "/nonexistent/python"])
+def test_a_path_that_is_no_python(path: str, tmp_path: Path) -> None:
+    with pytest.raises(Failure, match=r"a broken Python at /bin/false|no program /nonexistent/python"):
+        make("python", version="3.10.4", path=path).observe(World(tmp_path).host())
+
+
+def test_interpreters_are_found_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    wanted = []
+    for name in (".pyenv/versions/3.4.1/bin/python", ".local/share/uv/python/cpython-3.4.1-linux/bin/python",
+                 "bin/python3.4"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True)
+        wanted.append(script(tmp_path / name, "3.4.1"))
+    assert World(tmp_path).host().platform.find_interpreters("3.4.1") == wanted
+
+
+MEMBERS = {"ctl": {"address": "10.0.0.1"}, "w1": {"address": "10.0.0.2"}}
+NOBODY = ["127.0.0.1", 1]
+
+
+def test_members_are_remembered_and_forgotten(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.controller.answers["controller", "undropped"] = {}
+    members = make("members", members=MEMBERS, dashboard=NOBODY)
+    assert shown(members.observe(world.host())) == [("add", "members", "", "ctl, w1")]
+    assert members.ensure(world.host()) == "2 members"
+    assert members.observe(world.host()) == []
+    assert (world.root / "members.json").stat().st_mode & 0o777 == 0o600
+    assert shown(members.traces(world.host())) == [("remove", "members", "ctl, w1", "")]
+    members.remove(world.host())
+    assert list(world.root.iterdir()) == []
+    members.remove(world.host())
+
+
+def test_members_that_were_dropped_or_moved_are_found(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.controller.answers["controller", "undropped"] = {}
+    make("members", members={**MEMBERS, "old": {"address": "10.0.0.9"}}, dashboard=NOBODY).ensure(world.host())
+    moved = {"ctl": {"address": "10.0.0.7"}, "w1": {"address": "10.0.0.2"}}
+    host = world.host()
+    members = make("members", members=moved, dashboard=NOBODY)
+    assert shown(members.observe(host)) == [
+        ("remove", "member old", "dropped from the inventory", ""),
+        ("change", "how to reach", "", "ctl"),
+    ]
+    assert host.shared["dropped"] == {"old": {"address": "10.0.0.9"}}
+    world.controller.answers["controller", "undropped"] = {"old": {"address": "10.0.0.9"}}
+    members.ensure(world.host())
+    assert [each["what"] for each in members.observe(world.host())] == ["member old"], "it could not be taken down"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1, "b": {"user": "x"}}'])
+def test_damaged_memory_says_nothing(text: str, tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.root.mkdir()
+    (world.root / "members.json").write_text(text)
+    host = world.host()
+    many = {f"w{number}": {"address": "x"} for number in range(7)}
+    found = make("members", members=many, dashboard=NOBODY).observe(host)
+    assert shown(found) == [("add", "members", "", "w0, w1, w2, w3, w4 and 2 more")]
+    assert host.shared["dropped"] == {}
+
+
+def test_the_marker_is_whole_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "root" / "marker.json"
+    marker = Marker(str(path))
+    marker.drop("a")
+    marker.put("a", {"x": 1})
+    marker.put("b", {"y": "é"})
+    assert Marker(str(path)).entries == {"a": {"x": 1}, "b": {"y": "é"}}
+    assert path.stat().st_mode & 0o777 == 0o600
+    written = path.stat().st_mtime_ns
+    marker.put("a", {"x": 1})
+    assert path.stat().st_mtime_ns == written
+    marker.drop("a")
+    marker.drop("b")
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"entries": []}', '{"entries": {"a": 3}}', '{"version": 2}'])
+def test_a_damaged_marker_says_nothing(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "marker.json"
+    path.write_text(text)
+    marker = Marker(str(path))
+    assert marker.entries == {}
+    marker.put("a", {})
+    assert Marker(str(path)).entries == {"a": {}}
+
+
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError):
+        write_atomically(str(path), b"new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "remedy"),
+    [
+        (OSError(28, "x", "/f"), "the disk is full (/f)", "free some space"),
+        (OSError(13, "x", "/f"), "no permission (/f)", "become: true"),
+        (OSError(30, "x"), "the file system is read-only", "remount"),
+        (OSError(5, "Input/output error"), "Input/output error", ""),
+        (Failure("as it is", "do"), "as it is", "do"),
+        (KeyError("x"), "unexpected KeyError in test_remote_resources.py", "report"),
+    ],
+)
+def test_errors_are_sentences(error: Exception, message: str, remedy: str) -> None:
+    try:
+        raise error
+    except Exception as caught:
+        failure = from_exception(caught)
+    assert failure.message.startswith(message)
+    assert remedy in failure.remedy
+
+
+@pytest.mark.parametrize("kind", sorted(resource.KINDS))
+def test_every_kind_can_be_made_and_knows_its_name(kind: str) -> None:
+    made = make(kind, name="x", path="x", argv=["x"])
+    assert made.kind == kind
+    assert made.key
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(Failure, match="no resource 'nonsense'"):
+        make("nonsense")
+
+
+def test_two_runs_do_not_work_on_one_host_at_once(tmp_path: Path) -> None:
+    machine = World(tmp_path).host().platform
+    path = str(tmp_path / "lock")
+    held = machine.lock(path, 0.0)
+    with pytest.raises(Failure, match=rf"another run works on this host \(pid {os.getpid()}, for \d+ s\)"):
+        machine.lock(path, 0.0)
+    Path(path).unlink()  # a teardown does, while it holds it
+    again = machine.lock(path, 0.0)
+    with pytest.raises(Failure):
+        machine.lock(path, 0.0)
+    del held, again
+
+
+@pytest.mark.parametrize("purge", [False, True])
+def test_the_root_goes_when_nothing_else_is_in_it(purge: bool, tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (world.root / "env" / "abc").mkdir(parents=True)
+    (world.root / "lock").touch()
+    world.host().platform.clean(str(world.root), purge)
+    assert world.root.exists() is not purge
+    assert not (world.root / "lock").exists()
+
+
+def test_purge_leaves_what_is_not_ours(tmp_path: Path) -> None:
+    """A root may be a folder that others use: `root: /data`."""
+    world = World(tmp_path)
+    (world.root / "env").mkdir(parents=True)
+    (world.root / "theirs").mkdir()
+    world.host().platform.clean(str(world.root), purge=True)
+    assert [path.name for path in world.root.iterdir()] == ["theirs"]
+
+
+def test_the_marker_holds_no_more_than_it_must(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    file()(world).ensure(world.host())
+    text = json.loads((world.root / "marker.json").read_text())
+    (entry,) = text["entries"].values()
+    assert set(entry) == {"kind", "params", "before", "folders"}
