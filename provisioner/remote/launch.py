@@ -54,6 +54,7 @@ def run(spec: Spec) -> None:
     log = open_log(spec["log"])
     os.dup2(log, 1)
     os.dup2(log, 2)
+    os.makedirs(spec["temp_dir"], exist_ok=True)  # below /tmp a reboot takes it away
     os.chdir(spec["temp_dir"])
     os.execve(spec["argv"][0], spec["argv"], environment(spec))
 

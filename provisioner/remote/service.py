@@ -43,7 +43,7 @@ def read_spec(host: Host, name: str) -> Optional[Dict[str, Any]]:
             spec = json.load(file)
     except (OSError, ValueError):
         return None
-    return spec if isinstance(spec, dict) and "argv" in spec and "python" in spec else None
+    return spec if isinstance(spec, dict) and {"argv", "env", "python"} <= set(spec) else None
 
 
 def write_spec(host: Host, name: str, spec: Dict[str, Any]) -> None:
@@ -56,8 +56,9 @@ def write_spec(host: Host, name: str, spec: Dict[str, Any]) -> None:
     host.write(path, json.dumps(spec, indent=1, sort_keys=True).encode("utf-8"), 0o600)
     host.platform.give(path, host.account)
     host.platform.give(host.folder("log"), host.account)
-    os.makedirs(spec["temp_dir"], mode=0o755, exist_ok=True)
-    host.platform.give(spec["temp_dir"], host.account)
+    if not os.path.isdir(spec["temp_dir"]):
+        os.makedirs(spec["temp_dir"], mode=0o755)
+        host.platform.give(spec["temp_dir"], host.account)
 
 
 def log_tail(host: Host, name: str, lines: int = 12) -> List[str]:

@@ -66,8 +66,7 @@ class Linux(Posix):
         inodes = {inode for table in ("tcp", "tcp6") for inode in _listening(table, port)}
         for entry in os.listdir("/proc"):
             if entry.isdigit() and _holds(entry, inodes):
-                with open("/proc/%s/comm" % entry) as file:
-                    return "%s (pid %s)" % (file.read().strip(), entry)
+                return "%s (pid %s)" % (_program(entry), entry)
         return "another process"
 
 
@@ -87,6 +86,14 @@ def _listening(table: str, port: int) -> List[str]:
     except OSError:
         return []
     return [row[9] for row in rows if row[3] == "0A" and int(row[1].rsplit(":", 1)[1], 16) == port]
+
+
+def _program(pid: str) -> str:
+    try:
+        with open("/proc/%s/comm" % pid, errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return "a process that just ended"
 
 
 def _holds(pid: str, inodes: Set[str]) -> bool:

@@ -8,6 +8,7 @@ import signal
 import time
 
 from provisioner.remote.failure import Failure
+from provisioner.remote.host import MARK
 from provisioner.remote.platforms.base import ServiceManager
 from provisioner.remote.service import launch_arguments
 
@@ -51,6 +52,7 @@ class Supervised(ServiceManager):
 
         subprocess.Popen(
             [*launch_arguments(host, name, "supervise"), _state_file(host, name)],
+            env=dict(os.environ, **{MARK: host.root}),  # found among our own even if its state file is gone
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ from provisioner.remote.failure import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Set
+    from typing import Dict, List, Optional, Set
 
     from provisioner.remote.host import Host
 
@@ -39,8 +39,14 @@ def check_address(node_ip: str) -> None:
 def check_ports(host: Host, ports: Dict[str, int]) -> None:
     """Raise a Failure that names the port and who has it, if one of the node's ports is taken."""
     for name, port in sorted(ports.items()):
-        if _is_free(port):
+        problem = _bind(port)
+        if problem is None:
             continue
+        if problem.errno == errno.EACCES:
+            raise Failure(
+                "port %d (%s) may not be used by this account" % (port, name),
+                "give the node a port from 1024 on: `ray: {%s: ...}`" % name,
+            )
         raise Failure(
             "port %d (%s) is taken by %s" % (port, name, host.platform.port_owner(port)),
             "end that program, or give the node another port: `ray: {%s: ...}`" % name,
@@ -81,15 +87,16 @@ def start_failure(host: Host, name: str, what: str) -> Failure:
     return Failure("Ray %s: %s" % (what, cause[-400:]), "its whole log on the host: %s" % service.log_path(host, name))
 
 
-def _is_free(port: int) -> bool:
+def _bind(port: int) -> Optional[OSError]:
+    """Try to listen on a port as Ray will; returns what stands in the way."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         if os.name == "posix":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("0.0.0.0", port))  # noqa: S104 - Ray itself binds to all addresses; this only tries to
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error
+    return None
 
 
 def _own_addresses() -> List[str]:

@@ -61,14 +61,14 @@ class RayNode(Resource):
         return self._observe_membership(host)
 
     def _observe_membership(self, host: Host) -> List[Difference]:
-        nodes = self.nodes(host, max_age=5.0)
+        nodes, stops = self.nodes(host, max_age=5.0), "Ray on %s" % host.name
         if nodes is None:
             return [difference("change", "Ray %s" % self.role, "the head does not answer", "in the cluster")]
         mine = [node for node in nodes if node["host"] == host.name and node["alive"]]
         if not mine:
             return [difference("change", "Ray %s" % self.role, "not in the cluster", "in the cluster")]
         if mine[0]["config"] != self.params["config"]:
-            return [difference("change", "Ray %s" % self.role, "runs an older configuration", "restarted", "Ray")]
+            return [difference("change", "Ray %s" % self.role, "runs an older configuration", "restarted", stops)]
         return []
 
     def ensure(self, host: Host) -> str:
@@ -79,13 +79,14 @@ class RayNode(Resource):
         if same and state["active"] and not state["failing"] and self._joins(host, set(), REJOIN_LIMIT):
             return "in the cluster"
         old = {node["id"] for node in self.nodes(host) or [] if node["host"] == host.name}
-        self._start(host, name, running=state["active"])
+        self._start(host, name, running=state["active"] or state["failing"])
         begun = time.monotonic()
         self._await(host, name, old)
         return "in the cluster after %.1f s" % (time.monotonic() - begun)
 
     def _start(self, host: Host, name: str, running: bool) -> None:
         ray_checks.check_address(self.params["node_ip"])
+        self._retire_former(host, name)
         if running:
             host.doing("stopping Ray")
             self._stop(host, name)
@@ -93,7 +94,7 @@ class RayNode(Resource):
             self._end_leftovers(host)
         ray_checks.check_ports(host, self.params["ports"])
         self._check_head(host)
-        host.marker.put(self.key, {"manager": host.service_manager.kind, "temp_dir": self._temp_dir(host)})
+        self._note(host)
         service.write_spec(host, name, self._spec(host))
         host.service_manager.define(host, name)
         host.doing("starting Ray")
@@ -101,6 +102,24 @@ class RayNode(Resource):
 
     def _check_head(self, host: Host) -> None:
         """Nothing to ask on the head itself."""
+
+    def _note(self, host: Host) -> None:
+        """Write down what is about to be made; a folder that was there before is not ours to remove."""
+        temp_dir, entry = self._temp_dir(host), host.marker.get(self.key) or {}
+        same = entry.get("temp_dir") == temp_dir
+        if not same:
+            _remove_temp_dir(entry)
+        made = bool(entry["made_temp_dir"]) if same else not os.path.isdir(temp_dir)
+        kind = host.service_manager.kind
+        host.marker.put(self.key, {"manager": kind, "temp_dir": temp_dir, "made_temp_dir": made})
+
+    def _retire_former(self, host: Host, name: str) -> None:
+        """Take the node from another service manager that has kept it until now."""
+        kind = (host.marker.get(self.key) or {}).get("manager", host.service_manager.kind)
+        if kind != host.service_manager.kind:
+            former = host.platform.choose_manager(kind)
+            former.stop(host, name)
+            former.undefine(host, name)
 
     def _await(self, host: Host, name: str, old: Set[str]) -> None:
         deadline = time.monotonic() + START_LIMIT
@@ -141,12 +160,12 @@ class RayNode(Resource):
 
         name = service.service_name(host)
         entry = host.marker.get(self.key) or {}
-        if entry.get("manager", host.service_manager.kind) != host.service_manager.kind:
-            host.service_manager = host.platform.choose_manager(entry["manager"])
         host.doing("stopping Ray")
+        self._retire_former(host, name)
         self._stop(host, name)
         host.service_manager.undefine(host, name)
-        for folder in (host.path("service"), host.path("log"), entry.get("temp_dir", self._temp_dir(host))):
+        _remove_temp_dir(entry or {"temp_dir": host.temp_dir(), "made_temp_dir": True})
+        for folder in (host.path("service"), host.path("log")):
             shutil.rmtree(folder, ignore_errors=True)
         host.marker.drop(self.key)
         return "stopped and removed"
@@ -210,6 +229,14 @@ class RayWorker(RayNode):
 
     def _check_head(self, host: Host) -> None:
         ray_checks.check_reachable(self.params["gcs"], self.params["head"])
+
+
+def _remove_temp_dir(entry: Dict[str, Any]) -> None:
+    """Remove the folder of Ray's sessions that a marker's entry names, if we made it."""
+    import shutil
+
+    if entry.get("made_temp_dir"):
+        shutil.rmtree(entry["temp_dir"], ignore_errors=True)
 
 
 def _changes(now: Dict[str, Any], wanted: Dict[str, Any]) -> List[Tuple[str, str, str]]:

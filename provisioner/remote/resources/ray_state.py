@@ -44,7 +44,7 @@ def fetch_nodes(dashboard: List[Any], max_age: float = 0.0, timeout: float = 5.0
             body = _get(address, port, "/api/v0/nodes?limit=10000&detail=true", timeout)
             rows = json.loads(body)["data"]["result"]["result"]
             nodes = sorted((_node(row) for row in rows), key=lambda node: -float(node["start"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         _cache[address, port] = (time.monotonic(), nodes)
         return nodes
