@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from provisioner.declaration import Declaration
@@ -69,7 +70,7 @@ class Conversation:
     def hold(self) -> None:
         """Do everything; never raises. What became of it is in ``outcome``."""
         try:
-            with self._run.slots:
+            with self._slot():
                 self._open()
                 differences = self._observe()
             self._act(differences)
@@ -172,8 +173,12 @@ class Conversation:
         wants_change = any(task["when"].get("changed") for task in tasks)
         return self._verb == "apply" and wants_change and self._run.changed.is_set()
 
+    def _slot(self) -> AbstractContextManager[object]:
+        """Return what limits how many hosts work at once; the head is exempt, for others wait for it."""
+        return nullcontext() if self.host.role == "head" else self._run.slots
+
     def _work(self, index: int) -> bool:
-        with self._run.slots:
+        with self._slot():
             self._send({"type": "play", "index": index, "changed": self._run.changed.is_set()})
             return bool(self._expect("played", None)["ok"])
 

@@ -98,7 +98,14 @@ def node_params(host: Host, inventory: Inventory) -> dict[str, Any]:
         "dashboard": list(dashboard(inventory)),
         "head": inventory.head.name,
         "temp_dir": host.ray.options.get("temp_dir"),
+        "secret": _secret_names(host),
     }
+
+
+def _secret_names(host: Host) -> list[str]:
+    """Return which options and variables must never be shown, as differences name them."""
+    options = [name.replace("_", "-") for name, value in host.ray.options.items() if isinstance(value, Secret)]
+    return sorted(options + [f"env {name}" for name, value in host.ray.env.items() if isinstance(value, Secret)])
 
 
 def node_env(host: Host) -> dict[str, str]:

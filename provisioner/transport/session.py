@@ -17,9 +17,12 @@ from provisioner.transport.wire import Message, Wire
 
 PROMPT = "provision-sudo-password:"
 """What sudo asks with, so that its question is told from everything else; without blanks, so without quotes."""
+SILENCE = 45.0
+"""Seconds without a word after which a host is given up (it gives a sign of life every 5)."""
 SUDO_LIMIT = 30.0
 """Seconds that sudo gets to let us through."""
 NOT_FOUND = 127
+NO_CODE = -1
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class _Starter:
     def run(self, command: str) -> tuple[Wire, Message | None]:
         """Execute a command that starts the program; returns its first message, None if it said nothing."""
         channel: Channel = self._connection.transport.open_session(timeout=30)
+        channel.settimeout(SILENCE)
         channel.exec_command(self._sudo() + command)
         said = self._pass_sudo(channel, self._become.password) if self._become and self._become.password else b""
         wire = Wire(channel, self._target.name, said)
@@ -148,6 +152,12 @@ def _start_failure(target: Target, become: Become | None, code: int, said: str) 
     for sign, message, remedy in _SIGNS:
         if sign in said:
             return HostFailed(f"{message} ({last})", remedy=remedy, host=target.name)
+    if code == NO_CODE:
+        return HostFailed(
+            f"the program did not start within {SILENCE:.0f} s",
+            remedy="is the host overloaded, or its home folder on a file server that hangs?",
+            host=target.name,
+        )
     if code == NOT_FOUND:
         return HostFailed(
             f"there is no python3 on the host ({last})",
@@ -180,6 +190,7 @@ def _send_program(connection: Connection, target: Target) -> None:
             remedy="enable the sftp subsystem in its sshd_config",
             host=target.name,
         ) from None
+    sftp.get_channel().settimeout(SILENCE)  # type: ignore[union-attr] # an open client has a channel
     with sftp:
         final = f"{program.FOLDER}/{program.identity()}.zip"
         aside = f"{final}.{uuid4().hex[:8]}"

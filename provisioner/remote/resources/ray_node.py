@@ -31,7 +31,7 @@ POLL = 0.2
 
 
 class RayNode(Resource):
-    """Params: ``arguments`` of ``ray start``, ``env``, ``environment``, ``config``, ``node_ip``, ``ports``, ``gcs``,
+    """Params: ``arguments`` of ``ray start``, ``env``, ``environment``, ``config``, ``node_ip``, ``ports``, ``gcs``, ``secret``,
     ``dashboard`` (address and port on the head's host), ``head`` (its name)."""
 
     role = ""
@@ -51,7 +51,7 @@ class RayNode(Resource):
         if now is None and not state["active"]:
             return [difference("add", "Ray %s" % self.role, after="service %s" % name)]
         stops = "Ray on %s" % host.name if state["active"] else ""
-        found = [difference("change", *change, stops=stops) for change in _changes(now or {}, wanted)]
+        found = [difference("change", *change, stops=stops) for change in _changes(now or {}, wanted, self.params["secret"])]
         if state["defined"] != host.service_manager.definition(host, name) or not state["enabled"]:
             found.append(difference("change", "service %s" % name, "edited or incomplete", "as declared", stops))
         if found:
@@ -239,15 +239,17 @@ def _remove_temp_dir(entry: Dict[str, Any]) -> None:
         shutil.rmtree(entry["temp_dir"], ignore_errors=True)
 
 
-def _changes(now: Dict[str, Any], wanted: Dict[str, Any]) -> List[Tuple[str, str, str]]:
-    """Return (what, before, after) for everything a node is started with that differs."""
+def _changes(now: Dict[str, Any], wanted: Dict[str, Any], secret: List[str]) -> List[Tuple[str, str, str]]:
+    """Return (what, before, after) for everything a node is started with that differs; secrets stay hidden."""
     if not now:
         return [("Ray's start", "unknown", "as declared")]
     before, after = _facets(now), _facets(wanted)
+    differ = [name for name in sorted({**before, **after}) if before.get(name) != after.get(name)]
     return [
-        ("ray " + name, before.get(name, ""), after.get(name, ""))
-        for name in sorted({**before, **after})
-        if before.get(name) != after.get(name)
+        ("ray " + name, "another secret", "a secret")
+        if name in secret
+        else ("ray " + name, before.get(name, ""), after.get(name, ""))
+        for name in differ
     ]
 
 
