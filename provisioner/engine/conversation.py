@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from provisioner.declaration import Declaration
@@ -64,13 +63,14 @@ class Conversation:
         self._last_beat = time.monotonic()
         self.host = declaration.host
         self.name = declaration.host.name
+        self._slot = run.slots if self._is_limited() else threading.Semaphore()
         self.outcome = Outcome()
         self.finished = threading.Event()
 
     def hold(self) -> None:
         """Do everything; never raises. What became of it is in ``outcome``."""
         try:
-            with self._slot():
+            with self._slot:
                 self._open()
                 differences = self._observe()
             self._act(differences)
@@ -173,14 +173,19 @@ class Conversation:
         wants_change = any(task["when"].get("changed") for task in tasks)
         return self._verb == "apply" and wants_change and self._run.changed.is_set()
 
-    def _slot(self) -> AbstractContextManager[object]:
-        """Return what limits how many hosts work at once; the head is exempt, for others wait for it."""
-        return nullcontext() if self.host.role == "head" else self._run.slots
+    def _is_limited(self) -> bool:
+        """Tell whether this counts as one of the hosts worked on at once: not if others wait for its answers (the
+        head) or for its end (a dropped host), for they hold their slots meanwhile."""
+        return self.host.role != "head" and self._verb == self._run.options.verb
 
     def _work(self, index: int) -> bool:
-        with self._slot():
+        self._pump(lambda: self._slot.acquire(blocking=False))
+        try:
             self._send({"type": "play", "index": index, "changed": self._run.changed.is_set()})
             return bool(self._expect("played", None)["ok"])
+        finally:
+            self._slot.release()
+            self._run.wake_all()
 
     def _stay(self) -> None:
         """The head stays to answer until every other host is finished."""
@@ -228,10 +233,10 @@ class Conversation:
         """Take messages from the inbox until ``done()``; keeps the host informed that we are there."""
         deadline = time.monotonic() + limit if limit else None
         while not done():
+            self._watch(deadline, kind)
             try:
                 message = self._inbox.get(timeout=1.0)
             except queue.Empty:
-                self._watch(deadline, kind)
                 continue
             if kind and message["type"] == kind and found is not None:
                 found.append(message)
@@ -317,9 +322,10 @@ class Conversation:
 
     def _on_need(self, message: Message) -> None:
         """Send the content the host asked for."""
-        source = self._declaration.files.get(message["sha256"]) or self._run.artifacts.open(message["sha256"])
+        sha256, files = message["sha256"], self._declaration.files
+        source = files[sha256] if sha256 in files else self._run.artifacts.open(sha256)
         assert self._session is not None
-        self._session.wire.send_blob(message["id"], message["sha256"], source, lambda sent, size: None)
+        self._session.wire.send_blob(message["id"], sha256, source, lambda sent, size: None)
 
     def _send(self, message: Message) -> None:
         assert self._session is not None

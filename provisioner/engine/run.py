@@ -17,7 +17,7 @@ from provisioner.engine.outcome import exit_code
 from provisioner.engine.shared import Packages
 from provisioner.engine.switchboard import Switchboard
 from provisioner.errors import HostFailed
-from provisioner.events import Difference, Event
+from provisioner.events import Difference, Event, Verb
 from provisioner.inventory.model import Host, Inventory, RayOptions, Secret
 from provisioner.playbook.model import Playbook
 from provisioner.transport.connect import Connector, Target
@@ -55,14 +55,14 @@ class Run:
         self._declarer = Declarer(inventory, playbook)
         self._begun = begun
         self.connector = Connector(options.connect_timeout, options.accept_new_host_keys)
-        self.slots = threading.BoundedSemaphore(max(1, options.concurrency))
+        self.slots = threading.Semaphore(max(1, options.concurrency))
         self.switchboard = Switchboard()
         self.changed = threading.Event()
         self._lock = threading.Lock()
         self._dropped: dict[str, tuple[dict[str, Any], Conversation]] = {}
         told = self._declarations()
         self.consent = Consent({declaration.host.name for declaration, _ in told}, given=options.yes)
-        gates = self._gates([declaration for declaration, _ in told])
+        gates = self._gates([declaration for declaration, _ in told], options.verb)
         self._conversations = [
             Conversation(self, declaration, options.verb, gates, observer) for declaration, observer in told
         ]
@@ -138,7 +138,7 @@ class Run:
                     continue
                 host = self._dropped_host(name, how)
                 declaration = self._declarer.declare(host, "teardown")
-                talk = Conversation(self, declaration, "teardown", self._gates([declaration]))
+                talk = Conversation(self, declaration, "teardown", self._gates([declaration], "teardown"))
                 self._dropped[name] = (how, talk)
             self.consent.expect(name)
             self._introduce(talk)
@@ -155,14 +155,14 @@ class Run:
                 found.append((self._declarer.declare(host, "check"), True))
         return found
 
-    def _gates(self, told: list[Declaration]) -> Gates:
+    def _gates(self, told: list[Declaration], verb: Verb) -> Gates:
         hosts: dict[str, set[str]] = {}
         needs: dict[str, tuple[str, ...]] = {}
         for declaration in told:
             for play in declaration.plays:
                 hosts.setdefault(play, set()).add(declaration.host.name)
                 needs[play] = declaration.needs[play]
-        return Gates(hosts, needs, reverse=self.options.verb == "teardown")
+        return Gates(hosts, needs, reverse=verb == "teardown")
 
     def _introduce(self, talk: Conversation) -> None:
         self.switchboard.expect(talk.name)

@@ -30,7 +30,7 @@ class Shared(Protocol):
     connector: Connector
     consent: Consent
     switchboard: Switchboard
-    slots: threading.BoundedSemaphore
+    slots: threading.Semaphore
     """Held while a host works; not while it waits for others."""
     changed: threading.Event
     """Set as soon as anything was changed on any host."""

@@ -27,7 +27,14 @@ def bare_environment(search_path: str) -> dict[str, str]:
     PROVISION_SANDBOX has the remote program keep to the host's home folder, even for root.
     """
     user = account()
-    return {"USER": user, "LOGNAME": user, "SHELL": "/bin/sh", "PATH": search_path, "LANG": "C.UTF-8", "PROVISION_SANDBOX": "1"}
+    return {
+        "USER": user,
+        "LOGNAME": user,
+        "SHELL": "/bin/sh",
+        "PATH": search_path,
+        "LANG": "C.UTF-8",
+        "PROVISION_SANDBOX": "1",
+    }
 
 
 def search_path(links: Path, environ: Mapping[str, str] = os.environ) -> str:

@@ -124,7 +124,7 @@ class Wire:
             message = json.loads(line)
             if isinstance(message, dict) and isinstance(message.get("type"), str):
                 return message
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         raise HostFailed(
             f"the host sends what is no message of ours: {line[:80].decode('ascii', 'backslashreplace')}",

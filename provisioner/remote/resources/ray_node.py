@@ -31,8 +31,8 @@ POLL = 0.2
 
 
 class RayNode(Resource):
-    """Params: ``arguments`` of ``ray start``, ``env``, ``environment``, ``config``, ``node_ip``, ``ports``, ``gcs``, ``secret``,
-    ``dashboard`` (address and port on the head's host), ``head`` (its name)."""
+    """Params: ``arguments`` of ``ray start``, ``env``, ``environment``, ``config``, ``node_ip``, ``ports``, ``gcs``,
+    ``secret`` (names of options and variables that are not shown), ``dashboard`` (address and port on the head's host), ``head`` (its name)."""
 
     role = ""
 
@@ -51,7 +51,8 @@ class RayNode(Resource):
         if now is None and not state["active"]:
             return [difference("add", "Ray %s" % self.role, after="service %s" % name)]
         stops = "Ray on %s" % host.name if state["active"] else ""
-        found = [difference("change", *change, stops=stops) for change in _changes(now or {}, wanted, self.params["secret"])]
+        changes = _changes(now or {}, wanted, self.params["secret"])
+        found = [difference("change", *change, stops=stops) for change in changes]
         if state["defined"] != host.service_manager.definition(host, name) or not state["enabled"]:
             found.append(difference("change", "service %s" % name, "edited or incomplete", "as declared", stops))
         if found:
