@@ -32,7 +32,8 @@ POLL = 0.2
 
 class RayNode(Resource):
     """Params: ``arguments`` of ``ray start``, ``env``, ``environment``, ``config``, ``node_ip``, ``ports``, ``gcs``,
-    ``secret`` (names of options and variables that are not shown), ``dashboard`` (address and port on the head's host), ``head`` (its name)."""
+    ``secret`` (names of options and variables that are not shown),
+    ``dashboard`` (address and port on the head's host), ``head`` (its name)."""
 
     role = ""
 
