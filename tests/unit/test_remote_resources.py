@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from remote_host import World, make, shown
+from .remote_host import World, make, shown
 
 from provisioner.remote import resource
 from provisioner.remote.failure import Failure, from_exception
