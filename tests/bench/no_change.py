@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _compared(hosts: Room) -> str:
-    hosts.provision("apply")
+    hosts.provision("apply", "--concurrency=3")  # two processors can't start ten Rays at once before Ray loses patience
     hosts.provision("check")
     count = len(hosts.machines)
     key = hosts.machines[0].lab.golden.key

@@ -28,10 +28,11 @@ class Room:
     playbook: Path | None = None
     state: dict[str, str] = field(default_factory=dict)
 
-    def provision(self, verb: str, expect: int = 0) -> Cost:
+    def provision(self, verb: str, *flags: str, expect: int = 0) -> Cost:
         """Run ``provision`` as its users do, without a terminal."""
-        extra: list[str | Path] = ["--playbook", self.playbook] if self.playbook else []
-        return cost_of([sys.executable, "-m", "provisioner.cli", verb, self.inventory, *extra], expect, self.state)
+        playbook: list[str | Path] = ["--playbook", self.playbook] if self.playbook else []
+        argv = [sys.executable, "-m", "provisioner.cli", verb, self.inventory, *playbook, *flags]
+        return cost_of(argv, expect, self.state)
 
 
 @contextmanager
