@@ -7,6 +7,7 @@ import io
 import zipfile
 from functools import cache
 from importlib import resources
+from uuid import uuid4
 
 FOLDER = ".provision/program"
 """Where it is cached, seen from the home folder of the user who logs in."""
@@ -54,6 +55,11 @@ def cached_command() -> str:
     return f"python3 -I -S {FOLDER}/{identity()}/run.py"
 
 
-def first_command() -> str:
-    """Return the command line that runs the archive after it was sent."""
-    return f"python3 -I -S {FOLDER}/{identity()}.zip"
+def archive_path() -> str:
+    """Return where to send the archive: a new name every time, since hosts may share a home folder."""
+    return f"{FOLDER}/{identity()}.{uuid4().hex[:8]}.zip"
+
+
+def first_command(path: str) -> str:
+    """Return the command line that runs the archive after it was sent to that path."""
+    return f"python3 -I -S {path}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from uuid import uuid4
 
 from fabric import Connection
 from paramiko import Channel, SFTPClient, SSHException
@@ -78,8 +78,7 @@ def _start(
     if not _is_missing(code, said):
         raise _start_failure(target, become, code, said)
     doing("sending the program")
-    _send_program(connection, target)
-    wire, first = starter.run(program.first_command())
+    wire, first = starter.run(program.first_command(_send_program(connection, target)))
     if first is None:
         raise _start_failure(target, become, wire.exit_code(), wire.stderr())
     return wire, first
@@ -180,8 +179,8 @@ _SIGNS = (
 )
 
 
-def _send_program(connection: Connection, target: Target) -> None:
-    """Lay the archive where ``first_command`` finds it; it has its final name only when it is complete."""
+def _send_program(connection: Connection, target: Target) -> str:
+    """Send the archive and return its path, seen from the home folder."""
     try:
         sftp: SFTPClient = connection.client.open_sftp()
     except (SSHException, EOFError) as error:
@@ -192,25 +191,26 @@ def _send_program(connection: Connection, target: Target) -> None:
         ) from None
     sftp.get_channel().settimeout(SILENCE)  # type: ignore[union-attr] # an open client has a channel
     with sftp:
-        final = f"{program.FOLDER}/{program.identity()}.zip"
-        aside = f"{final}.{uuid4().hex[:8]}"
+        path = program.archive_path()
         try:
             for folder in (".provision", program.FOLDER):
                 _make_folder(sftp, folder)
-            with sftp.open(aside, "wb") as file:
+            with sftp.open(path, "wb") as file:
                 file.set_pipelined(True)
                 file.write(program.archive())
-            sftp.posix_rename(aside, final)
         except OSError as error:
+            with suppress(OSError):
+                sftp.remove(path)
             raise HostFailed(
                 f"the program can't be written to the home folder of {connection.user}: {error}",
                 remedy="is the disk full, or the home folder missing or read-only?",
                 host=target.name,
             ) from None
+    return path
 
 
 def _make_folder(sftp: SFTPClient, folder: str) -> None:
     try:
-        sftp.stat(folder)
-    except FileNotFoundError:
         sftp.mkdir(folder, 0o755)
+    except OSError:
+        sftp.stat(folder)  # it is there already; else this says what is wrong
