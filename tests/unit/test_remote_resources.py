@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from .remote_host import World, make, shown
 
 from provisioner.remote import resource
 from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.marker import Marker, write_atomically
 from provisioner.remote.platforms.variables import ProfileFile, VariablesFile
 from provisioner.remote.resource import Resource
+
+from .remote_host import World, make, shown
 
 
 @dataclass
