@@ -133,7 +133,8 @@ class Wire:
         elif kind == "answer":
             self._deliver(message)
         elif kind == "query":
-            threading.Thread(target=self._reply, args=(message,), daemon=True).start()
+            question = (message["id"], message["what"], message.get("args"))
+            threading.Thread(target=self._reply, args=question, daemon=True).start()
         else:
             self._inbox.put(message)
 
@@ -157,14 +158,14 @@ class Wire:
                 problem = error
         self._deliver({"id": message["id"]} if problem is None else _failed(message["id"], problem))
 
-    def _reply(self, message: Message) -> None:
+    def _reply(self, number: int, what: str, args: Any) -> None:
         try:
-            reply: Message = {"value": self._answer(message["what"], message.get("args"))}
+            reply: Message = {"value": self._answer(what, args)}
         except Failure as failure:
             reply = {"error": failure.message, "remedy": failure.remedy}
         except Exception as error:  # an answer must come whatever happens, or the asker waits in vain
             reply = {"error": "%s: %s" % (type(error).__name__, error)}
-        self.send(dict(reply, type="reply", id=message["id"]))
+        self.send(dict(reply, type="reply", id=number))
 
     def _beat(self) -> None:
         while True:
