@@ -383,15 +383,22 @@ def test_a_silent_controller_is_given_up(unpacked: Path, tmp_path: Path) -> None
 
 
 def boot(archive: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", archive], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    command = [sys.executable, "-I", "-S", archive]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def first_words(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """Return the first line, and what came as errors until the end."""
+    assert process.stdout is not None
+    return process.stdout.readline(), process.communicate(timeout=LIMIT)[1]
+
+
+READY = (b'{"type":"ready"}\n', b"")
 
 
 def test_the_archive_unpacks_itself_and_goes(tmp_path: Path) -> None:
     (tmp_path / "abc.x.zip").write_bytes(program.archive())
-    out, err = boot(tmp_path / "abc.x.zip").communicate(timeout=LIMIT)
-    assert (out, err) == (b'{"type":"ready"}\n', b"")
+    assert first_words(boot(tmp_path / "abc.x.zip")) == READY
     assert [path.name for path in tmp_path.iterdir()] == ["abc"]
     assert (tmp_path / "abc" / "provisioner" / "remote" / "main.py").is_file()
 
@@ -402,7 +409,7 @@ def test_several_may_unpack_at_once(tmp_path: Path) -> None:
     for archive in archives:
         archive.write_bytes(program.archive())
     starts = [boot(archive) for archive in archives]
-    assert [start.communicate(timeout=LIMIT) for start in starts] == [(b'{"type":"ready"}\n', b"")] * 6
+    assert [first_words(start) for start in starts] == [READY] * 6
     assert [path.name for path in tmp_path.iterdir()] == ["abc"]
 
 
