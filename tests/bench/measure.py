@@ -42,7 +42,7 @@ def cost_of(argv: Sequence[str | Path], expect: int = 0, env: Mapping[str, str] 
         busy, begun = machine_seconds(), time.monotonic()
         process = subprocess.Popen(
             list(map(str, argv)), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=PROJECT,
-            env={**os.environ, **(env or {})},
+            env={**_environment(), **(env or {})},
         )  # fmt: skip
         _, status, used = os.wait4(process.pid, 0)
         wall, machine = time.monotonic() - begun, machine_seconds() - busy
@@ -52,6 +52,12 @@ def cost_of(argv: Sequence[str | Path], expect: int = 0, env: Mapping[str, str] 
             said = output.read().decode(errors="replace")
             raise CommandFailed(f"exit code {process.returncode} of {' '.join(map(str, argv))}\n{said}")
     return Cost(wall, used.ru_utime + used.ru_stime, machine)
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment, but with Python's byte code written and used, as on any machine it was installed on."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir(), "provision-bench-bytecode"))}
 
 
 def machine_seconds() -> float:
@@ -77,11 +83,12 @@ class Comparison:
         """Return the median of the ratios pair by pair; ``what`` is wall, cpu or machine."""
         first = next(iter(self.runs.values()))
         pairs = zip(self.runs[name], first, strict=True)
-        return statistics.median(getattr(cost, what) / max(getattr(base, what), 0.001) for cost, base in pairs)
+        return statistics.median(_part(cost, what) / max(_part(base, what), 0.001) for cost, base in pairs)
 
     def table(self) -> str:
         """Return the medians, and the ratios to the first command."""
-        lines = [self.title, f"  {'':24}{'wall':>9}{'cpu':>9}{'machine':>9}   ratios: {'wall':>5}{'cpu':>6}{'machine':>9}"]
+        header = f"  {'':24}{'wall':>9}{'cpu':>9}{'machine':>9}   ratios: {'wall':>5}{'cpu':>6}{'machine':>9}"
+        lines = [self.title, header]
         base = next(iter(self.runs))
         for name, costs in self.runs.items():
             row = f"  {name:24}" + "".join(f"{_median(costs, what):8.2f}s" for what in ("wall", "cpu", "machine"))
@@ -89,9 +96,7 @@ class Comparison:
                 wall, cpu, machine = (self.ratio(name, what) for what in ("wall", "cpu", "machine"))
                 row += f"           {wall:5.2f}{cpu:6.2f}{machine:9.2f}"
             lines.append(row)
-        rounds = len(self.runs[base])
-        load = " ".join(f"{value:.2f}" for value in os.getloadavg())
-        lines.append(f"  medians of {rounds} rounds, ratios pair by pair; load average {load} on {os.cpu_count()} processors")
+        lines.append(f"  medians of {len(self.runs[base])} rounds, ratios pair by pair; {load()}")
         return "\n".join(lines)
 
     def verdict(self, name: str, what: str, limit: float) -> str:
@@ -100,5 +105,15 @@ class Comparison:
         return f"  {'holds ' if ratio <= limit else 'BROKEN'}  {name}: {what} {ratio:.2f} times, at most {limit} times"
 
 
+def load() -> str:
+    """Return how busy this machine was of late."""
+    averages = " ".join(f"{value:.2f}" for value in os.getloadavg())
+    return f"load average {averages} on {os.cpu_count()} processors"
+
+
 def _median(costs: Sequence[Cost], what: str) -> float:
-    return statistics.median(getattr(cost, what) for cost in costs)
+    return statistics.median(_part(cost, what) for cost in costs)
+
+
+def _part(cost: Cost, what: str) -> float:
+    return {"wall": cost.wall, "cpu": cost.cpu, "machine": cost.machine}[what]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.lab.machines import Lab
 
-from .measure import PROJECT, Comparison, cost_of
+from .measure import Comparison, cost_of
 from .rooms import Room, room
 
 ROUNDS = {3: 9, 10: 9, 30: 7}
@@ -36,9 +36,10 @@ def _compared(hosts: Room) -> str:
     hosts.provision("apply", "--concurrency=3")  # two processors can't start ten Rays at once before Ray loses patience
     hosts.provision("check")
     count = len(hosts.machines)
-    key = hosts.machines[0].lab.golden.key
-    floor = [sys.executable, HERE.relative_to(PROJECT) / "floor.py", key, *(machine.ip for machine in hosts.machines)]
+    addresses = [machine.ip for machine in hosts.machines]
+    floor = [sys.executable, "-m", "tests.bench.floor", str(hosts.machines[0].lab.golden.key), *addresses]
     what = "with Ray" if hosts.playbook is None else "no Ray: tests/bench/light.yml"
+    cost_of(floor)
     result = Comparison(f"no change, {count} hosts ({what})")
     for _ in range(ROUNDS.get(count, 7)):
         result.round(
