@@ -158,6 +158,7 @@ class Conversation:
         if message.get("clean") and self.mode == "teardown":
             if os.path.isdir(self.host.root):
                 self._lock()
+                self.host.marker.forget()
             self.host.platform.clean(self.host.root, purge=bool(message.get("purge")))
         self.wire.send({"type": "bye"})
 

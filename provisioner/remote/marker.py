@@ -46,6 +46,11 @@ class Marker:
         if self.entries.pop(key, None) is not None:
             self._save()
 
+    def forget(self) -> None:
+        """Drop what tasks left here that had nothing to undo: a command without `undo`, a variable others changed."""
+        for key in [key for key, entry in self.entries.items() if "kind" in entry]:
+            self.drop(key)
+
     def _save(self) -> None:
         if not self.entries:
             if os.path.exists(self._path):

@@ -8,6 +8,7 @@ import sys
 import time
 
 from provisioner.remote.failure import Failure, NoProgram
+from provisioner.remote.folders import remove_if_empty
 from provisioner.remote.platforms.base import Platform
 from provisioner.remote.platforms.variables import ProfileFile, VariablesFile
 
@@ -97,18 +98,18 @@ class Posix(Platform):
         import shutil
 
         programs = _programs()
-        lock = os.path.join(root, "lock")
-        if os.path.exists(lock):
-            os.unlink(lock)
+        for name in ("lock", "python.json"):
+            if os.path.exists(os.path.join(root, name)):
+                os.unlink(os.path.join(root, name))
+        for folder in OURS if purge else ("store",):  # an environment that is kept needs no wheels any more
+            shutil.rmtree(os.path.join(root, folder), ignore_errors=True)
         if purge:
-            for folder in OURS:
-                shutil.rmtree(os.path.join(root, folder), ignore_errors=True)
             shutil.rmtree(programs, ignore_errors=True)
         home = os.path.dirname(programs)
-        _remove_if_empty(root)
+        remove_if_empty(root)
         for folder in (os.path.dirname(root), os.path.join(home, "clusters"), home):
             if os.path.basename(folder) in ("provision", "clusters", ".provision"):
-                _remove_if_empty(folder)
+                remove_if_empty(folder)
 
     def get_variable(self, name: str) -> Optional[str]:
         return self.variables().get(name)
@@ -229,14 +230,6 @@ def _held(file: IO[str]) -> Failure:
     except ValueError:
         age = "another run of provision"
     return Failure("another run works on this host (%s)" % age, "wait for it to end, then run the same command again")
-
-
-def _remove_if_empty(folder: str) -> None:
-    """Remove a folder of ours that holds nothing any more."""
-    try:
-        os.rmdir(folder)
-    except OSError:
-        return
 
 
 def _real_interpreter() -> str:

@@ -6,6 +6,7 @@ import hashlib
 import os
 
 from provisioner.remote.failure import Failure
+from provisioner.remote.folders import missing_folders, remove_if_empty
 from provisioner.remote.resource import Resource, difference
 
 TYPE_CHECKING = False
@@ -49,7 +50,7 @@ class File(Resource):
         path = self.params["path"]
         entry = host.marker.get(self.key)
         if entry is None:
-            entry = {"kind": self.kind, "before": _keep(host, path), "folders": _missing_folders(path)}
+            entry = {"kind": self.kind, "before": _keep(host, path), "folders": missing_folders(path)}
         host.marker.put(self.key, dict(entry, params=self.params))
         access = host.platform.access(path) if os.path.exists(path) else None
         mode = self._mode(access)
@@ -82,7 +83,7 @@ class File(Resource):
         elif os.path.exists(path):
             os.unlink(path)
         for folder in entry["folders"]:
-            _remove_if_empty(folder)
+            remove_if_empty(folder)
         host.marker.drop(self.key)
         return "%s %s" % (path, "put back" if before else "removed")
 
@@ -101,23 +102,6 @@ def _keep(host: Host, path: str) -> object:
     with open(path, "rb") as file:
         host.write(copy, file.read(), 0o600)
     return {"copy": copy, "access": host.platform.access(path)}
-
-
-def _missing_folders(path: str) -> List[str]:
-    """Return the folders that will have to be made for a file, the innermost first."""
-    found = []
-    folder = os.path.dirname(path)
-    while folder and not os.path.isdir(folder):
-        found.append(folder)
-        folder = os.path.dirname(folder)
-    return found
-
-
-def _remove_if_empty(folder: str) -> None:
-    try:
-        os.rmdir(folder)
-    except OSError:
-        return
 
 
 def _digest(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
 
+NOTE = "python.json"
+"""The file under the root with the interpreter of the last run; it is no trace to undo, so not in the marker."""
+
 
 class Python(Resource):
     """Params: ``version`` (exact), ``path`` (optional: this interpreter and no other)."""
@@ -27,10 +31,6 @@ class Python(Resource):
 
     def ensure(self, host: Host) -> str:
         return "Python %s at %s" % (self.params["version"], host.shared["interpreter"])
-
-    def remove(self, host: Host) -> str:
-        host.marker.drop(self.key)
-        return ""
 
     def _find(self, host: Host) -> str:
         version = self.params["version"]
@@ -56,18 +56,20 @@ class Python(Resource):
 
     def _remembered(self, host: Host) -> Optional[str]:
         """Return the interpreter of the last run, if the file is the same as then: saves starting it."""
-        entry = host.marker.get(self.key)
-        if not entry or entry["version"] != self.params["version"]:
+        try:
+            with open(host.path(NOTE), encoding="ascii") as file:
+                note = json.load(file)
+            path: str = note["path"]
+            same = note["version"] == self.params["version"] and note["stamp"] == _stamp(path)
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        if self.params.get("path") not in (None, entry["path"]) or _stamp(entry["path"]) != entry["stamp"]:
-            return None
-        path: str = entry["path"]
-        return path
+        return path if same and self.params.get("path") in (None, path) else None
 
 
 def remember(host: Host, version: str, path: str) -> None:
     """Note an interpreter, with what tells whether it is still the same file."""
-    host.marker.put("python", {"version": version, "path": path, "stamp": _stamp(path)})
+    note = {"version": version, "path": path, "stamp": _stamp(path)}
+    host.write(host.path(NOTE), json.dumps(note).encode("ascii"))
 
 
 def _stamp(path: str) -> Any:
