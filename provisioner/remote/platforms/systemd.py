@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from provisioner.remote.failure import Failure
+from provisioner.remote.folders import missing_folders, remove_if_empty
 from provisioner.remote.marker import write_atomically
 from provisioner.remote.platforms.base import ServiceManager
 from provisioner.remote.service import launch_arguments
@@ -78,6 +79,7 @@ class Systemd(ServiceManager):
         if self._user:
             self._linger(host)
         path = self._path(name)
+        self._note_folders(host, path)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         write_atomically(path, self.definition(host, name).encode("utf-8"))
         self._systemctl(host, ["daemon-reload"])
@@ -98,7 +100,7 @@ class Systemd(ServiceManager):
             os.unlink(path)
             self._systemctl(host, ["daemon-reload"], check=False)
             self._systemctl(host, ["reset-failed", name + ".service"], check=False)
-        self._prune(path)
+        self._prune(host)
         self._unlinger(host)
 
     def _path(self, name: str) -> str:
@@ -134,16 +136,17 @@ class Systemd(ServiceManager):
             host.platform.run(["loginctl", "disable-linger"], 30.0)
             host.marker.drop("linger")
 
-    def _prune(self, path: str) -> None:
-        """Remove the folders that `enable` and we made, if nothing of anybody's is left in them."""
-        if not self._user:
-            return
-        base = os.path.dirname(path)
-        for folder in (base + "/default.target.wants", base, os.path.dirname(base)):
-            try:
-                os.rmdir(folder)
-            except OSError:
-                continue
+    def _note_folders(self, host: Host, path: str) -> None:
+        """Note the folders that we and ``enable`` are going to make for a user's unit."""
+        link = os.path.join(os.path.dirname(path), "default.target.wants", os.path.basename(path))
+        folders = missing_folders(link) if self._user else []
+        if folders and not host.marker.get("unit folders"):
+            host.marker.put("unit folders", {"folders": folders})
+
+    def _prune(self, host: Host) -> None:
+        for folder in (host.marker.get("unit folders") or {"folders": []})["folders"]:
+            remove_if_empty(folder)
+        host.marker.drop("unit folders")
 
 
 def _quote(part: str) -> str:
