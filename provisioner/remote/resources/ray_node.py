@@ -200,7 +200,8 @@ class RayNode(Resource):
         arguments = [*self.params["arguments"], "--temp-dir=" + temp_dir]
         return {
             "argv": [python, os.path.join(scripts, "ray"), "start", *arguments],
-            "env": dict(self.params["env"], **{MARK: host.root}),
+            # The dashboard's sockets would stay behind in /tmp.
+            "env": dict({"TMPDIR": temp_dir}, **self.params["env"], **{MARK: host.root}),
             "path": scripts,
             "python": python,
             "log": service.log_path(host, service.service_name(host)),
