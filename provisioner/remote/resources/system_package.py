@@ -7,7 +7,7 @@ from provisioner.remote.resource import Resource, difference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List
+    from typing import Dict, List
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
@@ -35,7 +35,7 @@ class SystemPackage(Resource):
         host.marker.put(self.key, {"kind": self.kind, "params": self.params, "ours": ours})
         if missing:
             host.doing("installing %s" % ", ".join(missing))
-            self._run(host, PROVIDERS[_provider(host)]["install"], missing)
+            self._install(host, PROVIDERS[_provider(host)], missing)
         return ", ".join(missing)
 
     def traces(self, host: Host) -> List[Difference]:
@@ -61,6 +61,17 @@ class SystemPackage(Resource):
         provider = _provider(host)
         return [name for name in self._names() if not _installed(host, provider, name)]
 
+    def _install(self, host: Host, provider: Dict[str, List[str]], names: List[str]) -> None:
+        """Install; where that fails, once more with fresh lists: a bare host often has none."""
+        try:
+            self._run(host, provider["install"], names)
+        except Failure:
+            if "refresh" not in provider:
+                raise
+            host.doing("fetching the lists of packages")
+            self._run(host, provider["refresh"], [])
+            self._run(host, provider["install"], names)
+
     def _run(self, host: Host, argv: List[str], names: List[str]) -> None:
         code, output = host.platform.run([*argv, *names], LIMIT, {"DEBIAN_FRONTEND": "noninteractive"})
         if code:
@@ -85,6 +96,7 @@ def _installed(host: Host, provider: str, name: str) -> bool:
 PROVIDERS = {
     "apt-get": {
         "query": ["dpkg-query", "--showformat=${db:Status-Abbrev}", "--show"],
+        "refresh": ["apt-get", "update", "--quiet"],
         "install": ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends"],
         "remove": ["apt-get", "purge", "--yes", "--quiet"],
     },
