@@ -16,7 +16,7 @@ from .shell import LabError, wait_until
 Json = dict[str, Any]
 NODES = "/api/v0/nodes?limit=10000&detail=true"
 ASK = "import sys, urllib.request as u; sys.stdout.write(u.urlopen(sys.argv[1], timeout=3).read().decode())"
-RAY_PROCESSES = ("/raylet/raylet ", "/gcs/gcs_server ", "/dashboard/dashboard.py", "/dashboard/agent.py")
+RAY_PROCESSES = ("raylet", "gcs_server", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,10 @@ class Cluster:
         return f"/opt/provision/{self.name}"
 
     def declare(self, machines: Sequence[Machine] | None = None, **over: Any) -> None:
-        """Write the inventory, of other machines or with other values if given."""
+        """Write the inventory, of fewer machines or with other values if given; all machines' keys stay known."""
+        known = write_inventory(self.inventory, self.name, list(self.machines)).with_name("known_hosts").read_text()
         write_inventory(self.inventory, self.name, list(machines or self.machines), **over)
+        self.inventory.with_name("known_hosts").write_text(known)
 
     def apply(self, *flags: str, code: int | None = 0) -> Answer:
         return self.run("apply", *flags, code=code)
@@ -135,14 +137,22 @@ class Cluster:
 
 
 def ray_pids(machine: Machine) -> dict[int, str]:
-    """Return Ray's lasting processes on a machine, by pid."""
-    return {process.pid: word for process in machine.processes() for word in RAY_PROCESSES if word in process.command}
+    """Return Ray's lasting processes on a machine: pid -> name."""
+    names = {process.pid: process.command.split()[0].rpartition("/")[2] for process in machine.processes()}
+    return {pid: name for pid, name in names.items() if name in RAY_PROCESSES}
 
 
 def raylet(machine: Machine) -> int:
     """Return the pid of the one raylet."""
-    (pid,) = (pid for pid, word in ray_pids(machine).items() if word == RAY_PROCESSES[0])
+    (pid,) = (pid for pid, name in ray_pids(machine).items() if name == "raylet")
     return pid
+
+
+def undisturbed(machines: Sequence[Machine]) -> dict[str, dict[int, str]]:
+    """Return Ray's pids by machine, to compare before and after; every machine must have a node."""
+    found = {machine.name: ray_pids(machine) for machine in machines}
+    assert all("raylet" in pids.values() for pids in found.values()), found
+    return found
 
 
 def ours(machine: Machine) -> list[Process]:

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from .cluster import Answer, Cluster, contacts, ours, ray_pids, raylet
+from .cluster import Answer, Cluster, contacts, ours, ray_pids, raylet, undisturbed
 from .command import Provision
 from .conftest import MachineFactory
 from .listing import Listing, changes
 from .machines import Machine
 from .shell import wait_until
-
-TASKS = ["Install Ray", "Allow clusters on Windows and macOS"]
 
 
 @dataclass
@@ -78,13 +76,13 @@ def test_check_afterwards_finds_nothing(story: Story) -> None:
 
 @pytest.mark.parametrize("verb", ["apply", "check"])
 def test_nothing_to_do_costs_one_connection_and_one_exec(story: Story, verb: str) -> None:
-    before = {machine.name: ray_pids(machine) for machine in story.machines}
+    before = undisturbed(story.machines)
     answers: list[Answer] = []
     seen = contacts(story.machines, lambda: answers.append(story.cluster.run(verb)))
     assert seen == {"h1": (1, 1), "h2": (1, 1), "h3": (1, 1)}
     assert answers[0].changed() == []
     assert answers[0].differences() == []
-    assert {machine.name: ray_pids(machine) for machine in story.machines} == before
+    assert undisturbed(story.machines) == before
 
 
 def test_variable_and_unit_are_as_declared(story: Story) -> None:
@@ -99,7 +97,7 @@ def test_killed_raylet_comes_back_by_itself(story: Story) -> None:
     killed = raylet(worker)
     worker.exec(["kill", "-9", str(killed)])
     wait_until(lambda: killed not in ray_pids(worker), "the raylet to be gone", 5)
-    wait_until(lambda: "/raylet/raylet " in ray_pids(worker).values(), "another raylet", 30)
+    wait_until(lambda: "raylet" in ray_pids(worker).values(), "another raylet", 30)
     story.cluster.wait_alive("h1", "h2", "h3")
     assert raylet(worker) != killed
     assert story.cluster.check().differences() == []
@@ -119,10 +117,10 @@ def test_rebooted_head_comes_back_with_all_its_workers(story: Story) -> None:
 
 
 def test_teardown_without_a_terminal_wants_yes(story: Story) -> None:
-    before = {machine.name: ray_pids(machine) for machine in story.machines}
+    before = undisturbed(story.machines)
     refused = story.cluster.run("teardown", code=1)
     assert "--yes" in refused.result.err + refused.result.out
-    assert {machine.name: ray_pids(machine) for machine in story.machines} == before
+    assert undisturbed(story.machines) == before
 
 
 def test_teardown_keeps_only_the_environment(story: Story) -> None:
