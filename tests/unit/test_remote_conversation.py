@@ -383,7 +383,7 @@ def test_a_silent_controller_is_given_up(unpacked: Path, tmp_path: Path) -> None
 
 
 def boot(archive: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-S", archive]
+    command = [sys.executable, "-I", "-S", str(archive)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

@@ -99,7 +99,14 @@ def _program(pid: str) -> str:
 def _holds(pid: str, inodes: Set[str]) -> bool:
     folder = "/proc/%s/fd" % pid
     try:
-        targets = [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
+        names = os.listdir(folder)
     except OSError:
         return False
-    return any("socket:[%s]" % inode in targets for inode in inodes)
+    return any(_target(os.path.join(folder, name)) == "socket:[%s]" % inode for name in names for inode in inodes)
+
+
+def _target(link: str) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:  # closed meanwhile
+        return ""
