@@ -133,6 +133,10 @@ class Platform:
         """Return the pids of processes with ``NAME=value`` in their environment, this program's own left out."""
         raise NotImplementedError
 
+    def runs(self, pid: int) -> bool:
+        """Tell whether there is such a process; one that has ended and waits for its parent is none."""
+        raise NotImplementedError
+
     def kill(self, pids: List[int]) -> None:
         """End processes at once."""
         raise NotImplementedError

@@ -62,6 +62,13 @@ class Linux(Posix):
                 found.append(int(entry))
         return found
 
+    def runs(self, pid: int) -> bool:
+        try:
+            with open("/proc/%d/stat" % pid, "rb") as file:
+                return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+        except (OSError, IndexError):
+            return False
+
     def port_owner(self, port: int) -> str:
         inodes = {inode for table in ("tcp", "tcp6") for inode in _listening(table, port)}
         for entry in os.listdir("/proc"):

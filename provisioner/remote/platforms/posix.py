@@ -167,7 +167,9 @@ class Posix(Platform):
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        _wait_until_gone(pids, 10.0)
+        deadline = time.monotonic() + 10.0
+        while any(self.runs(pid) for pid in pids) and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def interpreter_of(self, environment: str) -> str:
         return os.path.join(environment, "bin", "python")
@@ -237,11 +239,3 @@ def _real_interpreter() -> str:
     name = "python%d.%d" % sys.version_info[:2]
     outside = os.path.join(sys.base_prefix, "bin", name)
     return outside if os.path.exists(outside) else sys.executable
-
-
-def _wait_until_gone(pids: List[int], limit: float) -> None:
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        if not any(os.path.exists("/proc/%d" % pid) for pid in pids):
-            return
-        time.sleep(0.05)

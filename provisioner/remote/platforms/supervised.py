@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from provisioner.remote.host import Host
 
+START_LIMIT = 10.0
+"""Seconds for a supervisor to note its pid."""
 STOP_LIMIT = 45.0
 """Seconds to wait for a node to drain and end (Ray takes up to 30)."""
 
@@ -50,7 +52,7 @@ class Supervised(ServiceManager):
         self.stop(host, name)
         import subprocess
 
-        subprocess.Popen(
+        child = subprocess.Popen(
             [*launch_arguments(host, name, "supervise"), _state_file(host, name)],
             env=dict(os.environ, **{MARK: host.root}),  # found among our own even if its state file is gone
             stdin=subprocess.DEVNULL,
@@ -60,6 +62,9 @@ class Supervised(ServiceManager):
             start_new_session=True,
             close_fds=True,
         )
+        deadline = time.monotonic() + START_LIMIT
+        while _state(host, name).get("pid") != child.pid and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)  # until it is known, it can't be stopped
 
     def stop(self, host: Host, name: str) -> None:
         pid = self.observe(host, name)["pid"]
@@ -85,8 +90,8 @@ def _state_file(host: Host, name: str) -> str:
 def _state(host: Host, name: str) -> Dict[str, Any]:
     try:
         with open(_state_file(host, name), encoding="utf-8") as file:
-            state: Dict[str, Any] = json.load(file)
-            return state
+            state = json.load(file)
+            return state if isinstance(state, dict) else {}
     except (OSError, ValueError):
         return {}
 

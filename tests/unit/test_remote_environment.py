@@ -1,0 +1,213 @@
+"""Environments with the real uv, a real interpreter and two tiny wheels: complete, or not in use."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from uv import find_uv_bin
+
+from provisioner.remote.failure import Failure
+from provisioner.remote.host import Host
+from provisioner.remote.resource import Resource
+
+from .remote_host import World, make, shown
+
+HERE = platform.python_version()
+
+
+def wheel(folder: Path, name: str, code: str) -> Path:
+    """Make a wheel of one module."""
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    info = f"{name}-1.0.dist-info"
+    files = {
+        f"{name}.py": code.encode(),
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n".encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    rows = [f"{file},sha256={_record(data)},{len(data)}" for file, data in files.items()]
+    files[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""]).encode()
+    with zipfile.ZipFile(path, "w") as bundle:
+        for file, data in files.items():
+            bundle.writestr(file, data)
+    return path
+
+
+def _record(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+
+
+@pytest.fixture(scope="session")
+def uv_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real uv as the wheel it travels in and unpacked, in a folder with its hash for a name, as in a store."""
+    folder = tmp_path_factory.mktemp("store")
+    wheel = folder / "uv-0-py3-none-linux.whl"
+    with zipfile.ZipFile(wheel, "w") as bundle:
+        bundle.write(find_uv_bin(), "uv-0.data/scripts/uv")
+    shutil.copy(find_uv_bin(), folder / "uv")
+    return folder.rename(folder.parent / hashlib.sha256(wheel.read_bytes()).hexdigest())
+
+
+class Site:
+    """A controller with a lock and its files, and the host that builds from them."""
+
+    def __init__(self, world: World, folder: Path, uv_store: Path) -> None:
+        self.world = world
+        self.wheels = [wheel(folder, "one", "import two\n"), wheel(folder, "two", "VALUE = 2\n")]
+        self.uv_store = uv_store
+        self.locked = 0
+        self.change: Callable[[dict[str, Any]], None] = lambda lock: None
+        world.controller.answers["controller", "lock"] = self.lock
+
+    def lock(self, args: dict[str, Any]) -> dict[str, Any]:
+        self.locked += 1
+        assert args["facts"]["os"] == "linux"
+        assert (args["python"], args["requirements"]) == (HERE, ["one", "two"])
+        wheels = [self._file(path) for path in self.wheels]
+        pins = "".join(f"{each['filename'].split('-')[0]}==1.0 --hash=sha256:{each['sha256']}\n" for each in wheels)
+        lock = {"digest": "d", "requirements": pins, "wheels": wheels, "uv": self._uv()}
+        self.change(lock)
+        return lock
+
+    def _file(self, path: Path) -> dict[str, Any]:
+        data = path.read_bytes()
+        return {"filename": path.name, "sha256": self.world.controller.offer(data), "size": len(data)}
+
+    def _uv(self) -> dict[str, Any]:
+        wheel = self.uv_store / "uv-0-py3-none-linux.whl"
+        return {"filename": wheel.name, "sha256": self.uv_store.name, "size": wheel.stat().st_size}
+
+    def stock(self) -> None:
+        """Have uv in the host's store already: writing 50 MB takes its time."""
+        there = self.world.root / "store" / self.uv_store.name
+        shutil.copytree(self.uv_store, there, copy_function=os.link)
+
+    def host(self) -> Host:
+        host = self.world.host()
+        make("python", version=HERE).observe(host)
+        return host
+
+    def environment(self, identity: str = "e1", check: tuple[str, ...] = ("one",)) -> Resource:
+        return make("environment", id=identity, python=HERE, requirements=["one", "two"], check=list(check))
+
+    def folder(self, identity: str = "e1") -> Path:
+        return self.world.root / "env" / identity
+
+
+@pytest.fixture
+def bare(tmp_path: Path, uv_store: Path) -> Site:
+    return Site(World(tmp_path), tmp_path, uv_store)
+
+
+@pytest.fixture
+def site(bare: Site) -> Site:
+    bare.stock()
+    return bare
+
+
+def test_it_is_built_once_and_works(bare: Site) -> None:
+    site = bare
+    uv = next(site.uv_store.glob("*.whl"))
+    site.world.controller.files[site.uv_store.name] = uv.read_bytes()
+    missing = ("add", "environment e1", "", "one, two")
+    assert shown(site.environment().observe(site.host())) == [missing]
+    assert site.environment().ensure(site.host()) == "2 packages"
+    assert site.environment().observe(site.host()) == []
+    python = site.folder() / "bin" / "python"
+    code = "import one, two, sys; print(two.VALUE, sys.prefix)"
+    out = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, timeout=30, check=True).stdout
+    assert out == f"2 {site.folder()}\n"
+    assert [path.name for path in (site.world.root / "env").iterdir()] == ["e1"], "no working folder is left"
+    assert site.environment().traces(site.host()) == [], "it stays for the next time; --purge removes it"
+    assert len(site.world.controller.sent) == 3
+    site.environment("e2").ensure(site.host())
+    assert len(site.world.controller.sent) == 3, "a second one receives nothing again"
+    assert site.environment("e1").observe(site.host()) == site.environment("e2").observe(site.host()) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "environment.json").unlink(),
+        lambda folder: (folder / "environment.json").write_text("{"),
+        lambda folder: (folder / "environment.json").write_text('{"id": "other"}'),
+        lambda folder: (folder / "bin" / "python").unlink(),
+    ],
+    ids=["unfinished", "cut", "other", "no interpreter"],
+)
+def test_a_half_one_is_never_in_use(damage: Callable[[Path], None], bare: Site) -> None:
+    site = bare
+    folder = site.folder()
+    (folder / "bin").mkdir(parents=True)
+    (folder / "left over").touch()
+    (folder / "environment.json").write_text('{"id": "e1"}')
+    (folder / "bin" / "python").symlink_to("/bin/true")
+    assert site.environment().observe(site.host()) == []
+    damage(folder)
+    assert len(site.environment().observe(site.host())) == 1
+
+
+def test_a_half_one_is_built_anew(site: Site) -> None:
+    (site.folder() / "bin").mkdir(parents=True)
+    (site.folder() / "left over").touch()
+    (site.world.root / "env" / "e1.work").mkdir()
+    site.environment().ensure(site.host())
+    assert site.environment().observe(site.host()) == []
+    assert not (site.folder() / "left over").exists()
+
+
+def test_one_that_cannot_be_imported_is_not_used(site: Site) -> None:
+    with pytest.raises(Failure) as caught:
+        site.environment(check=("one", "three")).ensure(site.host())
+    assert caught.value.message == (
+        "the installed packages can't be imported: ModuleNotFoundError: No module named 'three'"
+    )
+    assert len(site.environment().observe(site.host())) == 1
+
+
+def test_a_wheel_that_is_not_the_locked_one_is_refused(site: Site) -> None:
+    def forge(lock: dict[str, Any]) -> None:
+        lock["requirements"] = lock["requirements"].replace("sha256:", "sha256:0000")
+
+    site.change = forge
+    with pytest.raises(Failure, match="uv pip failed"):
+        site.environment().ensure(site.host())
+    assert len(site.environment().observe(site.host())) == 1
+    assert not (site.world.root / "env" / "e1.work").exists()
+
+
+def test_too_little_room_is_told_before_anything_is_sent(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: str) -> SimpleNamespace:
+        return SimpleNamespace(free=1000)
+
+    monkeypatch.setattr(shutil, "disk_usage", full)
+    with pytest.raises(Failure, match="has 0 MiB free, the environment needs 0 MiB"):
+        site.environment().ensure(site.host())
+    assert site.world.controller.sent == []
+
+
+def test_a_playbook_that_never_looks_for_python(bare: Site) -> None:
+    with pytest.raises(Failure) as caught:
+        bare.environment().ensure(bare.world.host())
+    assert (caught.value.message, caught.value.remedy) == (
+        "no task has looked for Python", "put a task with `python: {}` before this one"
+    )  # fmt: skip
+    assert bare.locked == 0
+
+
+def test_a_full_disk_is_named(bare: Site) -> None:
+    from provisioner.remote.resources.environment import _run
+
+    argv = ["/bin/sh", "-c", "echo 'No space left on device (os error 28)'; exit 2"]
+    with pytest.raises(Failure, match="the disk is full"):
+        _run(bare.host(), argv)
