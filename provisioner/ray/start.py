@@ -85,8 +85,9 @@ def node_params(host: Host, inventory: Inventory) -> dict[str, Any]:
     environment = environment_id(host, inventory)
     env = node_env(host)
     arguments = _arguments(host, inventory)
-    config = _hash([arguments, env, environment, host.ray.options.get("temp_dir")])[:16]
-    labels = {**host.ray.labels, HOST_LABEL: host.name, CONFIG_LABEL: config}
+    labels = {**host.ray.labels, HOST_LABEL: host.name}
+    config = _hash([arguments, labels, env, environment, host.ray.options.get("temp_dir")])[:16]
+    labels[CONFIG_LABEL] = config
     return {
         "arguments": [*arguments, "--labels=" + ",".join(f"{key}={value}" for key, value in sorted(labels.items()))],
         "env": env,
