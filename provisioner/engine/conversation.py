@@ -61,6 +61,8 @@ class Conversation:
         self._observed: dict[int, list[Message]] = {}
         self._task: tuple[str, float] | None = None
         self._last_beat = time.monotonic()
+        self._depends = False
+        """Waits for something that other conversations do; only then is it worth waking."""
         self.host = declaration.host
         self.name = declaration.host.name
         self._slot = run.slots if self._is_limited() else threading.Semaphore()
@@ -83,7 +85,8 @@ class Conversation:
 
     def wake(self) -> None:
         """Have the conversation look at gates and decisions again."""
-        self._inbox.put({"type": "wake"})
+        if self._depends:
+            self._inbox.put({"type": "wake"})
 
     def _open(self) -> None:
         self._doing("connecting")
@@ -232,6 +235,7 @@ class Conversation:
     def _pump(self, done: Any, kind: str = "", found: list[Message] | None = None, limit: float | None = None) -> None:
         """Take messages from the inbox until ``done()``; keeps the host informed that we are there."""
         deadline = time.monotonic() + limit if limit else None
+        self._depends = not kind
         while not done():
             self._watch(deadline, kind)
             try:

@@ -36,17 +36,19 @@ class Gates:
         self._listeners: list[Callable[[], None]] = []
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Have ``wake`` called whenever something changed."""
+        """Have ``wake`` called whenever a gate may have opened or shut."""
         self._listeners.append(wake)
 
     def through(self, play: str, host: str, good: bool) -> None:
         """Note that a host is through with a play."""
         with self._lock:
+            is_last = self._waiting[play] == {host}
             self._waiting[play].discard(host)
             if good:
                 self._good[play].add(host)
-        for wake in list(self._listeners):
-            wake()
+        if is_last:  # else no gate moves, and waking everybody for everybody costs the square of the hosts
+            for wake in list(self._listeners):
+                wake()
 
     def gone(self, host: str) -> None:
         """Note that nothing more will come from a host."""
