@@ -13,11 +13,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
-from filelock import FileLock, Timeout
 
 from provisioner.errors import ProvisionError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 VARIABLE = "PROVISION_CACHE"
 """The environment variable that moves the cache."""
@@ -92,6 +95,8 @@ class Cache:
     @contextlib.contextmanager
     def exclusive(self, file: Path, *, what: str, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Hold a lock among all threads and processes for the length of the block."""
+        from filelock import FileLock
+
         with _explained(file.parent):
             file.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(str(file))
@@ -135,7 +140,9 @@ def _default_folder() -> Path:
     return Path(moved).expanduser() if moved else Path(platformdirs.user_cache_dir("provision", appauthor=False))
 
 
-def _acquired(lock: FileLock, seconds: float) -> bool:
+def _acquired(lock: BaseFileLock, seconds: float) -> bool:
+    from filelock import Timeout
+
     try:
         lock.acquire(timeout=seconds, poll_interval=0.02)
     except Timeout:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -76,6 +75,8 @@ def _host(entry: Entry, settings: Settings) -> Host:
     """The finished host; whatever is missing was noted as a problem before."""
     plain = {"packages": (), **settings.plain}
     if plain.get("python", "controller") == "controller":
+        import platform
+
         plain["python"] = platform.python_version()
     is_head = entry.role == "head"
     options = {key: value for key, value in settings.ray.items() if is_head or key not in HEAD_ONLY}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 import shlex
@@ -76,6 +75,8 @@ def _quoted(secret: str) -> Iterator[str]:
 
 
 def _escaped(secret: str) -> Iterator[str]:
+    import html
+
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
     yield repr(secret)[1:-1]

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from filelock import FileLock
 from paramiko import HostKeys, MissingHostKeyPolicy, PKey, SSHClient
 from platformdirs import user_data_path
 
@@ -71,6 +70,8 @@ class _Policy(MissingHostKeyPolicy):
 
 def remember(hostname: str, key: PKey) -> None:
     """Add a key to our own known_hosts."""
+    from filelock import FileLock
+
     file = own_file()
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock", timeout=10), file.open("a", encoding="ascii") as lines:

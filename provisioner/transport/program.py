@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import threading
 import zipfile
 from functools import cache
 from importlib import resources
-from uuid import uuid4
 
 FOLDER = ".provision/program"
 """Where it is cached, seen from the home folder of the user who logs in."""
 ALWAYS = (1980, 1, 1, 0, 0, 0)
 """Time stamp of every entry, so that equal contents are equal archives."""
+_reading = threading.Lock()
 
 
 @cache
@@ -32,9 +34,14 @@ def files() -> dict[str, bytes]:
     return dict(sorted(found.items()))
 
 
-@cache
 def identity() -> str:
-    """Return the hash under which hosts cache the program."""
+    """Return the hash under which hosts cache the program; read once, however many hosts are begun at the same time."""
+    with _reading:
+        return _identity()
+
+
+@cache
+def _identity() -> str:
     digest = hashlib.sha256()
     for path, content in files().items():
         digest.update(f"{path}\0{len(content)}\0".encode() + content)
@@ -57,7 +64,7 @@ def cached_command() -> str:
 
 def archive_path() -> str:
     """Return where to send the archive: a new name every time, since hosts may share a home folder."""
-    return f"{FOLDER}/{identity()}.{uuid4().hex[:8]}.zip"
+    return f"{FOLDER}/{identity()}.{os.urandom(4).hex()}.zip"
 
 
 def first_command(path: str) -> str:
