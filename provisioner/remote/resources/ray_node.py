@@ -12,7 +12,6 @@ import time
 from provisioner.remote import service
 from provisioner.remote.failure import Failure
 from provisioner.remote.resource import Resource, difference
-from provisioner.remote.resources import ray_checks
 from provisioner.remote.resources.ray_state import fetch_nodes
 
 TYPE_CHECKING = False
@@ -87,6 +86,8 @@ class RayNode(Resource):
         return "in the cluster after %.1f s" % (time.monotonic() - begun)
 
     def _start(self, host: Host, name: str, running: bool) -> None:
+        from provisioner.remote.resources import ray_checks
+
         ray_checks.check_address(self.params["node_ip"])
         self._retire_former(host, name)
         if running:
@@ -124,6 +125,8 @@ class RayNode(Resource):
             former.undefine(host, name)
 
     def _await(self, host: Host, name: str, old: Set[str]) -> None:
+        from provisioner.remote.resources import ray_checks
+
         deadline = time.monotonic() + START_LIMIT
         looked = time.monotonic()
         while not self._is_in(host, old):
@@ -231,6 +234,8 @@ class RayWorker(RayNode):
         return nodes
 
     def _check_head(self, host: Host) -> None:
+        from provisioner.remote.resources import ray_checks
+
         ray_checks.check_reachable(self.params["gcs"], self.params["head"])
 
 

@@ -8,7 +8,6 @@ import than the question takes to answer.
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 
@@ -65,6 +64,8 @@ def _node(row: Dict[str, Any]) -> Node:
 
 def _get(address: str, port: int, path: str, timeout: float) -> bytes:
     """Return the body of an HTTP/1.0 GET (so never in chunks); ValueError for any status but 200."""
+    import socket
+
     request = "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n" % (path, address)
     with socket.create_connection((address, port), timeout) as connection:
         connection.settimeout(timeout)
