@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from paramiko.ssh_exception import NoValidConnectionsError
 
 from provisioner.errors import Unreachable
 from provisioner.transport.hostkeys import KnownHosts, changed
+
+logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else its tracebacks reach the user's terminal
 
 
 @dataclass(frozen=True)
@@ -123,8 +126,7 @@ class Connector:
 
     def _guard(self, connection: Connection, extra: Path | None) -> None:
         """Put our host key rules on a connection and on every one it goes through: Fabric's own accept any key."""
-        name = connection.host if connection.port == 22 else f"[{connection.host}]:{connection.port}"
-        self._known.prepare(connection.client, name, extra)
+        self._known.prepare(connection.client, _lookup_name(connection), extra)
         if isinstance(connection.gateway, Connection):
             self._guard(connection.gateway, extra)
 
@@ -137,6 +139,11 @@ class Connector:
     def _open_gateway_of(self, gateway: Connection, target: Target) -> None:
         if not gateway.is_connected:
             gateway.open()
+
+
+def _lookup_name(connection: Connection) -> str:
+    """Return the name under which known_hosts has a host."""
+    return connection.host if connection.port == 22 else f"[{connection.host}]:{connection.port}"
 
 
 def quick_transport(sock: Any, **settings: Any) -> Transport:
@@ -154,7 +161,7 @@ def quick_transport(sock: Any, **settings: Any) -> Transport:
 
 def _split_port(place: str) -> tuple[str, int | None]:
     address, colon, port = place.rpartition(":")
-    if colon and port.isdigit() and "]" not in port:
+    if colon and port.isdigit() and (":" not in address or address.endswith("]")):
         return address.strip("[]"), int(port)
     return place.strip("[]"), None
 
@@ -168,7 +175,8 @@ def _explained(target: Target, connection: Connection) -> Iterator[None]:
     except Unreachable as error:
         raise Unreachable(error.message, remedy=error.remedy, host=target.name) from None
     except BadHostKeyException as error:
-        known = changed(error.hostname, error.key, error.expected_key)
+        name = _lookup_name(connection) if error.hostname == connection.host else error.hostname
+        known = changed(name, error.key, error.expected_key)
         raise Unreachable(known.message, remedy=known.remedy, host=target.name) from None
     except (SSHException, OSError, EOFError, ValueError) as error:
         message, remedy = _explain(error, where, target)
@@ -182,7 +190,7 @@ def _explain(error: Exception, where: str, target: Target) -> tuple[str, str]:
         return f"the key for {where} is protected by a passphrase", (
             "add it to the ssh-agent (ssh-add), or give `ssh: {passphrase: {from_env: NAME}}`"
         )
-    if isinstance(error, AuthenticationException):
+    if isinstance(error, AuthenticationException) and "timeout" not in str(error):
         return f"{where} does not accept the key or password that we offered", (
             f"check `ssh: user, key, password` in the inventory; {by_hand}"
         )
@@ -193,10 +201,12 @@ def _explain(error: Exception, where: str, target: Target) -> tuple[str, str]:
         cause = next(iter(error.errors.values()))
     if isinstance(cause, ConnectionRefusedError):
         return f"{where} refused the connection", "is the SSH server running there, and on that port?"
-    if isinstance(cause, TimeoutError):
+    if isinstance(cause, (TimeoutError, AuthenticationException)):
         return f"{where} did not answer in time", f"is the machine on, and its SSH port open for this one? {by_hand}"
-    if "banner" in str(error):
+    if "banner" in str(error) or "No existing session" in str(error):  # paramiko's words when its time is over
         return f"what answers at {where} is no SSH server, or an overloaded one", by_hand
-    if isinstance(error, ValueError):
-        return f"the key for {where} can't be read: {error}", "check `ssh: key` in the inventory"
+    if isinstance(error, ValueError) or "Invalid key" in str(error) or (isinstance(error, OSError) and error.filename):
+        why = str(getattr(error, "strerror", None) or error)
+        settings = "`ssh: key` and `passphrase`" if target.passphrase else "`ssh: key`"
+        return f"the key for {where} can't be read: {why}", f"check {settings} in the inventory"
     return f"no connection to {where}: {str(cause) or type(cause).__name__}", by_hand

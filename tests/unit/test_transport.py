@@ -1,0 +1,228 @@
+"""The wire against whatever a host may send, the program's archive, and errors in words."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import zipfile
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paramiko import AuthenticationException, SSHException
+from paramiko.ssh_exception import NoValidConnectionsError
+
+from provisioner.errors import HostFailed, ProvisionError, Unreachable
+from provisioner.transport import connect, program, session, wire
+from provisioner.transport.connect import Target
+from provisioner.transport.wire import Wire
+
+
+class Channel:
+    """A channel whose other end has said something already."""
+
+    out_max_packet_size = 1064
+
+    def __init__(self, *said: bytes, broken: bool = False) -> None:
+        self.said = list(said)
+        self.broken = broken
+        self.sent = b""
+
+    def recv(self, size: int) -> bytes:
+        return self.said.pop(0) if self.said else b""
+
+    def sendall(self, data: bytes) -> None:
+        if self.broken:
+            raise OSError("Socket is closed")
+        assert len(data) <= self.out_max_packet_size - 64
+        self.sent += data
+
+    def recv_stderr_ready(self) -> bool:
+        return False
+
+
+def hear(*said: bytes) -> list[Any]:
+    """Everything that is received from these pieces, up to the end or an error, which comes last."""
+    end = Wire(Channel(*said), "w1")  # type: ignore[arg-type]
+    found: list[Any] = []
+    try:
+        while (message := end.receive()) is not None:
+            found.append(message)
+    except ProvisionError as error:
+        assert error.host == "w1"
+        found.append(error)
+    return found
+
+
+A, B = b'{"type":"a"}\n', b'{"type":"b","x":[1]}\n'
+BOTH = [{"type": "a"}, {"type": "b", "x": [1]}]
+
+
+@given(cuts=st.lists(st.integers(1, len(A + B) - 1), max_size=6))
+def test_messages_may_come_in_any_pieces(cuts: list[int]) -> None:
+    edges = [0, *sorted(set(cuts)), len(A + B)]
+    assert hear(*[(A + B)[low:high] for low, high in pairwise(edges)]) == BOTH
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        ([], []),
+        ([b'{"type":"cut'], []),
+        ([b"Welcome!\n\n\x1b[1mhello\x1b[0m\n", A + B], BOTH),
+        ([b"no line end" + A, B], BOTH[1:]),
+        ([b'{"json": "but not ours"}\n', A, B], BOTH),
+    ],
+    ids=["nothing", "half a line", "greeting", "greeting without an end", "JSON of others"],
+)
+def test_what_a_login_prints_before_is_passed_over(said: list[bytes], heard: list[Any]) -> None:
+    assert hear(*said) == heard
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"noise\n", b"[]\n", b'{"type": 5}\n', b'{"type":"x"\n', b"\xff\xfe\n", b"[" * 100_000 + b"\n"]
+)
+def test_garbage_after_the_first_message_ends_the_conversation(garbage: bytes) -> None:
+    *messages, error = hear(A, garbage, B)
+    assert messages == BOTH[:1]
+    assert isinstance(error, HostFailed)
+    assert error.message.startswith("the host sends what is no message of ours")
+    assert len(error.message) < 400
+
+
+def test_a_login_that_never_stops_talking() -> None:
+    (error,) = hear(*[b"x" * 1000 + b"\n"] * 70)
+    assert isinstance(error, HostFailed)
+
+
+def test_a_line_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "LONGEST_LINE", 1000)
+    (error,) = hear(*[b"x" * 600] * 3)
+    assert isinstance(error, HostFailed)
+
+
+@given(st.lists(st.binary(max_size=30), max_size=6))
+def test_whatever_comes_ends_in_words(said: list[bytes]) -> None:
+    for each in hear(*said):
+        assert isinstance(each, (dict, ProvisionError))
+
+
+def test_messages_are_lines_of_ascii() -> None:
+    channel = Channel()
+    Wire(channel, "w1").send({"type": "x", "text": "é\n€"})  # type: ignore[arg-type]
+    assert channel.sent == b'{"type":"x","text":"\\u00e9\\n\\u20ac"}\n'
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 5001])
+def test_a_blob_is_announced_and_sent_in_packets(size: int, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 20
+    content = content[:size]
+    (tmp_path / "file").write_bytes(content)
+    for source in (content, tmp_path / "file"):
+        channel = Channel()
+        steps: list[tuple[int, int]] = []
+        end = Wire(channel, "w1")  # type: ignore[arg-type]
+        end.send_blob(7, "abc", source, lambda *step, steps=steps: steps.append(step))
+        head, _, body = channel.sent.partition(b"\n")
+        assert json.loads(head) == {"type": "blob", "id": 7, "sha256": "abc", "size": size}
+        assert body == content
+        assert (steps[-1] if steps else (0, 0)) == (size, size)
+
+
+def test_a_connection_that_broke_off() -> None:
+    end = Wire(Channel(broken=True), "w1")  # type: ignore[arg-type]
+    with pytest.raises(Unreachable, match="broke off"):
+        end.send({"type": "x"})
+
+
+def test_the_archive_is_the_same_every_time_and_complete() -> None:
+    assert program.archive() == program.archive()
+    with zipfile.ZipFile(io.BytesIO(program.archive())) as bundle:
+        names = bundle.namelist()
+        assert bundle.testzip() is None
+        assert {entry.date_time for entry in bundle.infolist()} == {program.ALWAYS}
+    remote = Path(program.__file__).parents[1] / "remote"
+    wanted = {f"provisioner/remote/{path.relative_to(remote)}" for path in remote.rglob("*.py")}
+    assert {*names} == wanted | {"provisioner/__init__.py", "__main__.py", "run.py"}
+
+
+def test_the_name_changes_with_the_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, changed = program.identity(), {**program.files(), "run.py": b"#"}
+    monkeypatch.setattr(program, "files", lambda: changed)
+    assert program._identity.__wrapped__() != before
+    assert len(before) == 20
+
+
+def test_commands_mean_the_same_in_every_shell() -> None:
+    first, again = program.first_command(program.archive_path()), program.first_command(program.archive_path())
+    assert first != again, "hosts may share a home folder"
+    for command in (first, program.cached_command()):
+        assert command.startswith("python3 -I -S .provision/program/")
+        assert not set(command) & set("\"'\\$&|;<>*?%!^`()")
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "remedy"),
+    [
+        (NoValidConnectionsError({("h", 22): ConnectionRefusedError(111, "x")}), "kim@h:22 refused", "SSH server"),
+        (NoValidConnectionsError({("h", 22): TimeoutError("x")}), "kim@h:22 did not answer in time", "machine on"),
+        (NoValidConnectionsError({("h", 22): OSError(113, "No route to host")}), "No route to host", "by hand"),
+        (TimeoutError("timed out"), "kim@h:22 did not answer in time", "machine on"),
+        (socket.gaierror(-2, "Name or service not known"), "the name h:22 is unknown", "address:"),
+        (AuthenticationException("x"), "kim@h:22 does not accept the key or password", "ssh -p 2222 kim@h"),
+        (AuthenticationException("Authentication timeout."), "kim@h:22 did not answer in time", "by hand"),
+        (SSHException("Error reading SSH protocol banner"), "what answers at kim@h:22 is no SSH server", "by hand"),
+        (SSHException("Incompatible ssh peer"), "no connection to kim@h:22: Incompatible ssh peer", "by hand"),
+        (EOFError(), "no connection to kim@h:22: EOFError", "by hand"),
+    ],
+)
+def test_errors_are_explained(error: Exception, message: str, remedy: str) -> None:
+    told = connect._explain(error, "kim@h:22", Target("w1", "h", "kim", 2222))
+    assert message in told[0]
+    assert remedy in told[1]
+
+
+@pytest.mark.parametrize(
+    ("place", "split"),
+    [("h", ("h", None)), ("h:22", ("h", 22)), ("10.0.0.1:2222", ("10.0.0.1", 2222)), ("[::1]:22", ("::1", 22)),
+     ("[::1]", ("::1", None)), ("::1", ("::1", None))],
+)  # fmt: skip
+def test_places_with_ports(place: str, split: tuple[str, int | None]) -> None:
+    assert connect._split_port(place) == split
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "message", "remedy"),
+    [
+        (127, "sh: 1: python3: not found", "there is no python3 on the host", "apt install python3"),
+        (1, "sudo: a password is required", "sudo wants a password", "become_password"),
+        (1, "Sorry, try again.\nsudo: 1 incorrect password attempt", "does not accept the password", "become_password"),
+        (1, "kim is not in the sudoers file.", "may not use sudo", "another user"),
+        (127, "bash: sudo: command not found", "there is no sudo", "install sudo"),
+        (1, "OSError: [Errno 28] No space left on device", "the host's disk is full", "free some space"),
+        (3, "", "exit code 3, and it said nothing", ""),
+        (1, "line one\nlast line", "could not be started on the host: last line", ""),
+    ],
+)
+def test_why_a_program_does_not_start(code: int, said: str, message: str, remedy: str) -> None:
+    failure = session._start_failure(Target("w1", "h"), None, code, said)
+    assert message in failure.message
+    assert remedy in failure.remedy
+    assert failure.host == "w1"
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "missing"),
+    [
+        (2, "python3: can't open file '/home/kim/.provision/program/x/run.py': [Errno 2] No such file", True),
+        (1, "python3: can't open file", False),
+        (2, "usage: python3", False),
+        (127, "No such file", False),
+    ],
+)
+def test_whether_the_program_is_to_be_sent(code: int, said: str, missing: bool) -> None:
+    assert session._is_missing(code, said) is missing
