@@ -157,7 +157,7 @@ def _start_failure(target: Target, become: Become | None, code: int, said: str) 
             remedy="is the host overloaded, or its home folder on a file server that hangs?",
             host=target.name,
         )
-    if code == NOT_FOUND:
+    if code == NOT_FOUND or "python3: command not found" in said:  # sudo's words, with another code
         return HostFailed(
             f"there is no python3 on the host ({last})",
             remedy="install Python 3 there (Debian and Ubuntu: apt install python3)",
@@ -191,13 +191,15 @@ def _send_program(connection: Connection, target: Target) -> str:
         ) from None
     sftp.get_channel().settimeout(SILENCE)  # type: ignore[union-attr] # an open client has a channel
     with sftp:
-        path = program.archive_path()
+        path, content = program.archive_path(), program.archive()
         try:
             for folder in (".provision", program.FOLDER):
                 _make_folder(sftp, folder)
             with sftp.open(path, "wb") as file:
                 file.set_pipelined(True)
-                file.write(program.archive())
+                file.write(content)
+            if sftp.stat(path).st_size != len(content):  # a pipelined write says nothing of its failure
+                raise OSError("it was cut short")
         except OSError as error:
             with suppress(OSError):
                 sftp.remove(path)
