@@ -1,0 +1,187 @@
+"""The command line as users start it: help, versions, mistakes in sentences, and few imports."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import provisioner
+from provisioner.cli import main
+
+PACKAGE = Path(provisioner.__file__).parent
+INVENTORY = """\
+cluster: lab
+python: 3.11.9
+ray: {version: 2.60.0}
+head:
+  ctl: {address: 192.0.2.1}
+workers:
+  w[1:2]: {}
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command ended with."""
+
+    code: int
+    out: str
+    err: str
+
+
+Provision = Callable[..., Done]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with an inventory; there is no terminal."""
+    (tmp_path / "inventory.yml").write_text(INVENTORY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    for name in ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "PROVISION_INVENTORY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    return tmp_path
+
+
+@pytest.fixture
+def provision(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Provision:
+    """Runs a command in this process."""
+
+    def run(*words: str) -> Done:
+        monkeypatch.setattr("sys.argv", ["provision", *words])
+        with pytest.raises(SystemExit) as caught:
+            main()
+            raise SystemExit(0)
+        out, err = capsys.readouterr()
+        return Done(int(caught.value.code or 0), out, err)
+
+    return run
+
+
+def test_help_lists_the_commands_in_the_order_of_their_use(provision: Provision) -> None:
+    done = provision("--help")
+    assert (done.code, done.err) == (0, "")
+    places = [done.out.index(f"\n  {name} ") for name in ("apply", "check", "teardown", "schema", "completion")]
+    assert places == sorted(places)
+
+
+def test_version(provision: Provision) -> None:
+    done = provision("--version")
+    assert done.out == f"provision, version {provisioner.__version__}\n"
+
+
+@pytest.mark.parametrize("words", ["--help", "apply --help", "--version"])
+def test_help_imports_nothing_heavy(words: str) -> None:
+    code = (
+        "import sys\nfrom provisioner.cli import main\nsys.argv[1:] = " + repr(words.split()) + "\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=True)
+    heavy = {"fabric", "paramiko", "yaml", "jsonschema", "rich", "jinja2", "requests", "cryptography", "platformdirs"}
+    assert heavy.isdisjoint(done.stderr.split())
+
+
+@pytest.mark.parametrize("which", ["inventory", "playbook"])
+def test_schemas_are_the_files(which: str, provision: Provision) -> None:
+    done = provision("schema", which)
+    assert done.out == (PACKAGE / which / "schema.json").read_text()
+    json.loads(done.out)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_know_us(shell: str, provision: Provision) -> None:
+    done = provision("completion", shell)
+    assert done.code == 0
+    assert "_PROVISION_COMPLETE" in done.out
+
+
+def test_completion_completes() -> None:
+    words = {"_PROVISION_COMPLETE": "bash_complete", "COMP_WORDS": "provision te", "COMP_CWORD": "1"}
+    env = {**os.environ, **words, "PYTHONPATH": str(PACKAGE.parent)}
+    command = [sys.executable, "-m", "provisioner.cli"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "plain,teardown\n"
+
+
+MISTAKES = [
+    ("nonsense", "No such command 'nonsense'"),
+    ("apply --nonsense", "No such option"),
+    ("apply nowhere.yml", "nowhere.yml"),
+    ("apply --concurrency 0", "0 is not in the range"),
+    ("apply --timeout x", "'x' is not a valid"),
+    ("check --limit w9", "--limit w9: no host or group of that name"),
+    ("check --limit wrokers", "did you mean workers"),
+    ("check --playbook nowhere.yml", "nowhere.yml"),
+    ("check broken.yml", "broken.yml:2:1: this is not YAML"),
+    ("check --playbook broken.yml", "broken.yml:2:1: this is not YAML"),
+    ("teardown", "say it with --yes"),
+    ("schema nonsense", "'nonsense' is not one of"),
+    ("completion tcsh", "'tcsh' is not one of"),
+    ("check two.yml", "'ctl'"),
+]
+
+
+@pytest.mark.parametrize(("words", "told"), MISTAKES, ids=[words for words, _ in MISTAKES])
+def test_mistakes_are_told_in_sentences(words: str, told: str, folder: Path, provision: Provision) -> None:
+    (folder / "broken.yml").write_text("a: [\n")
+    (folder / "two.yml").write_text(INVENTORY.replace("head:\n", "head:\n  ctl: {address: 192.0.2.9}\n"))
+    done = provision(*words.split())
+    assert done.code == 1
+    assert told in done.err
+    assert done.out == ""
+    assert "Traceback" not in done.err
+
+
+def test_mistakes_are_in_the_document_with_json(provision: Provision) -> None:
+    done = provision("check", "--json", "--limit", "w9")
+    assert done.code == 1
+    document = json.loads(done.out)
+    assert "--limit w9" in json.dumps(document)
+    assert done.err == ""
+
+
+def test_a_missing_secret_is_named(folder: Path, provision: Provision) -> None:
+    (folder / "inventory.yml").write_text(INVENTORY + "ssh: {password: {from_env: NO_SUCH_SECRET}}\n")
+    done = provision("check")
+    assert done.code == 1
+    assert "NO_SUCH_SECRET" in done.err
+    assert "inventory.yml:8:" in done.err
+
+
+def test_without_an_inventory_what_was_found_is_listed(folder: Path, provision: Provision) -> None:
+    (folder / "inventory.yml").unlink()
+    done = provision("check")
+    assert done.code == 1
+    assert "inventory" in done.err
+    (folder / "inventory").mkdir()
+    for name in ("a.yml", "b.yml"):
+        (folder / "inventory" / name).write_text(INVENTORY)
+    done = provision("check")
+    assert done.code == 1
+    assert "a.yml" in done.err and "b.yml" in done.err
+
+
+def test_unreachable_hosts_end_with_4_and_a_log(folder: Path, provision: Provision) -> None:
+    text = INVENTORY.replace("192.0.2.1", "127.0.0.1").replace("w[1:2]: {}", "w1: {address: 127.0.0.2}")
+    (folder / "inventory.yml").write_text(text + "ssh: {port: 1, user: kim}\n")
+    done = provision("check")
+    assert done.code == 4, done.err
+    shown = done.out + done.err
+    assert "kim@127.0.0.1:1 refused the connection" in shown
+    assert "unreachable" in shown
+    assert "Traceback" not in shown
+    logs = list((folder / "home").rglob("*.jsonl"))
+    assert len(logs) == 1
+    assert str(logs[0]) in shown or str(logs[0]).replace(str(folder / "home"), "~") in shown
