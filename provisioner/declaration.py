@@ -113,7 +113,8 @@ def _node(params: Params, host: Host, inventory: Inventory) -> Params:
 def _members(params: Params, host: Host, inventory: Inventory) -> Params:
     members = {
         member.name: {"address": member.address, "port": member.ssh.port, "user": member.ssh.user,
-                      "jump": member.ssh.jump, "become": member.become}
+                      "jump": member.ssh.jump, "become": member.become, "root": member.root,
+                      "account": member.account, "service": member.service}
         for member in inventory.hosts
     }  # fmt: skip
     return {"members": members, "dashboard": list(start.dashboard(inventory))}

@@ -129,10 +129,16 @@ class Run:
         raise HostFailed(f"the controller knows nothing of {what!r}")
 
     def found_dropped(self, hosts: dict[str, dict[str, Any]]) -> None:
-        """Take down hosts that belong to the cluster and are no longer in the inventory."""
+        """Take down hosts that belong to the cluster and are no longer in the inventory.
+
+        A host that only has another name now is still there under its address, and nothing of it is taken down.
+        """
         if self.options.verb == "check" or self.options.limit:
             return
+        declared = {_place(host.address, host.ssh.port, host.ssh.jump) for host in self._inventory.hosts}
         for name, how in hosts.items():
+            if _place(str(how["address"]), how.get("port"), how.get("jump")) in declared:
+                continue
             with self._lock:
                 if name in self._dropped:
                     continue
@@ -201,8 +207,14 @@ class Run:
         ssh = replace(like.ssh, **{key: how[key] for key in ("port", "user", "jump") if key in how})
         return replace(
             like, name=name, role="worker", address=str(how["address"]), ssh=ssh, groups=(), ray=RayOptions(),
-            become=bool(how.get("become", like.become)),
+            become=bool(how.get("become", like.become)), root=how.get("root", like.root),
+            account=how.get("account", like.account), service=how.get("service", like.service),
         )  # fmt: skip
+
+
+def _place(address: str, port: int | None, jump: str | None) -> tuple[str, int, str]:
+    """Return what tells one machine from another."""
+    return address, port or 22, jump or ""
 
 
 def _revealed(secret: Secret | None) -> str | None:

@@ -42,6 +42,18 @@ def open_log(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
 
 
+def forget_last_cluster(spec: Spec) -> None:
+    """Remove what makes a restarted head believe that it is running already.
+
+    ``ray start --head`` refuses if this file names its own address and any process on the machine was started with that
+    address (ray/scripts/scripts.py), such as a worker that is about to rejoin.
+    """
+    try:
+        os.unlink(os.path.join(spec["temp_dir"], "ray_current_cluster"))
+    except OSError:
+        pass
+
+
 def environment(spec: Spec) -> Dict[str, str]:
     variables = dict(os.environ)
     variables.update(spec["env"])
@@ -51,6 +63,7 @@ def environment(spec: Spec) -> Dict[str, str]:
 
 def run(spec: Spec) -> None:
     """Become the program."""
+    forget_last_cluster(spec)
     log = open_log(spec["log"])
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -96,6 +109,7 @@ class Supervisor:
         """Run the program until it ends or is to end."""
         spec = load(self.spec_path)
         os.makedirs(spec["temp_dir"], exist_ok=True)
+        forget_last_cluster(spec)
         log = open_log(spec["log"])
         child = subprocess.Popen(
             spec["argv"],

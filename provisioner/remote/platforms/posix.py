@@ -188,7 +188,7 @@ class Posix(Platform):
         folders = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", *os.environ.get("PATH", "").split(os.pathsep)]
         for folder in dict.fromkeys(folders):
             path = os.path.join(folder, "python" + minor)
-            if os.access(path, os.X_OK):
+            if os.access(path, os.X_OK) and os.path.basename(folder) != "shims":  # pyenv's, which may lead nowhere
                 found.append(path)
         return found
 

@@ -62,9 +62,11 @@ class RayNode(Resource):
         return self._observe_membership(host)
 
     def _observe_membership(self, host: Host) -> List[Difference]:
+        """Compare with the head's list. A worker that is not in it is restarted unasked: no work can be lost there."""
         nodes, stops = self.nodes(host, max_age=5.0), "Ray on %s" % host.name
         if nodes is None:
-            return [difference("change", "Ray %s" % self.role, "the head does not answer", "in the cluster")]
+            cluster = stops if self.role == "head" else ""
+            return [difference("change", "Ray %s" % self.role, "the head does not answer", "in the cluster", cluster)]
         mine = [node for node in nodes if node["host"] == host.name and node["alive"]]
         if not mine:
             return [difference("change", "Ray %s" % self.role, "not in the cluster", "in the cluster")]
@@ -79,6 +81,8 @@ class RayNode(Resource):
         same = same and state["defined"] == host.service_manager.definition(host, name)
         if same and state["active"] and not state["failing"] and self._joins(host, set(), REJOIN_LIMIT):
             return "in the cluster"
+        if same and state["active"] and self.role == "worker" and self.nodes(host) is None:
+            raise Failure("the head does not say who is in the cluster", "see Ray and its dashboard on the head")
         old = {node["id"] for node in self.nodes(host) or [] if node["host"] == host.name}
         self._start(host, name, running=state["active"] or state["failing"])
         begun = time.monotonic()
@@ -267,7 +271,7 @@ def _facets(spec: Dict[str, Any]) -> Dict[str, str]:
     for argument in spec["argv"][3:]:
         name, _, value = argument.partition("=")
         if name == "--labels":
-            pairs = (pair.partition("=") for pair in value.split(",") if not pair.startswith("provision/"))
+            pairs = (pair.partition("=") for pair in value.split(",") if not pair.startswith("provision/config="))
             found.update({"label " + label: text for label, _, text in pairs})
         else:
             found[name.lstrip("-")] = value or "yes"
