@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provisioner.engine.consent import Consent
@@ -32,6 +32,7 @@ def plans(draw: st.DrawFn) -> Plan:
     return hosts, needs
 
 
+@settings(max_examples=40)
 @given(plan=plans(), order=st.randoms(use_true_random=False), good=st.randoms(use_true_random=False))
 def test_a_gate_opens_when_all_are_through_and_one_went_well(plan: Plan, order: Any, good: Any) -> None:
     hosts, needs = plan
@@ -57,6 +58,7 @@ def expect(gates: Gates, hosts: dict[str, set[str]], needs: Any, through: dict[s
             assert any(name in gates.lost(play) for name in lost)
 
 
+@settings(max_examples=40)
 @given(plan=plans(), order=st.randoms(use_true_random=False))
 def test_backwards_a_play_waits_for_those_that_need_it(plan: Plan, order: Any) -> None:
     hosts, needs = plan
@@ -74,6 +76,7 @@ def test_backwards_a_play_waits_for_those_that_need_it(plan: Plan, order: Any) -
 
 
 @pytest.mark.parametrize("reverse", [False, True])
+@settings(max_examples=40)
 @given(plan=plans())
 def test_walks_never_wait_for_each_other_for_ever(reverse: bool, plan: Plan) -> None:
     """Whoever may go on does; all arrive."""

@@ -70,7 +70,8 @@ class Node:
         return service.log_tail(self.host, NAME)
 
     def active(self) -> bool:
-        return bool(self.state()["active"]) and any(line.startswith("begun") for line in self.log())
+        last = self.log()[-1:]
+        return bool(self.state()["active"] and last and last[0].startswith("begun"))
 
 
 @pytest.fixture
