@@ -23,11 +23,12 @@ setup: .venv/.ready ## Install provision and what its tests need into .venv
 demo: setup ## Three throw-away hosts on this machine, a real Ray cluster on them
 	$(BIN)/provision sandbox start
 	$(BIN)/provision apply inventory/local.yml
-	@echo "\nWhen you have seen enough: make demo-stop"
+	@printf '\nTo type these commands as they stand:  export PATH="$(CURDIR)/.venv/bin:$$PATH"\nWhen you have seen enough:  make demo-stop\n'
 
 demo-stop: ## Stop the demo and remove it without a trace
-	$(BIN)/provision teardown inventory/local.yml --yes --purge
-	$(BIN)/provision sandbox stop --remove
+	@[ ! -d .sandbox ] || $(BIN)/provision sandbox start
+	@[ ! -d .sandbox ] || $(BIN)/provision teardown inventory/local.yml --yes --purge
+	@[ ! -d .sandbox ] || $(BIN)/provision sandbox stop --remove
 
 test: setup lint ## Every test: unit, sandbox, and on real lab hosts (root on Debian; elsewhere these say that they are skipped)
 	$(BIN)/python -m pytest

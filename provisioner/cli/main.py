@@ -27,14 +27,19 @@ def cli() -> None:
     """Turn a room of machines into a running Ray cluster.
 
     Write an inventory of a head and its workers, then `provision apply inventory.yml`.
+
+    \b
+    Exit codes: 0 all well, 1 mistake in the input or you said no, 2 check found differences,
+    3 something failed on a host, 4 a host could not be reached, 130 interrupted.
     """
 
 
 def _shared(command: Any) -> Any:
     """Add what apply, check and teardown have in common."""
     options = [
-        click.argument("inventory", required=False, metavar="[INVENTORY]"),
-        click.option("--playbook", metavar="FILE", help="Use this playbook in place of the built-in one."),
+        click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]"),
+        click.option("--playbook", type=click.Path(), metavar="FILE",
+                     help="Use this playbook in place of the built-in one."),
         click.option("--limit", metavar="HOSTS", multiple=True,
                      help="Only these hosts or groups (commas, or several times)."),
         click.option("--concurrency", type=click.IntRange(1, 1000), default=32, show_default=True,
@@ -59,7 +64,7 @@ _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask before somethi
 @_shared
 @_yes
 def apply(**flags: Any) -> None:
-    """Make every host as declared, start Ray, and run a task on every node."""
+    """Make every host as declared, and prove it."""
     _run("apply", flags)
 
 
@@ -75,7 +80,7 @@ def check(**flags: Any) -> None:
 @_yes
 @click.option("--purge", is_flag=True, help="Remove the environments and everything else of ours as well.")
 def teardown(**flags: Any) -> None:
-    """Stop Ray and remove what apply made, and nothing else."""
+    """Stop Ray and undo what apply did; environments stay without --purge."""
     _run("teardown", flags)
 
 
@@ -134,7 +139,7 @@ def sandbox_stop(folder: Path, remove: bool) -> None:
 @cli.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the completion script of a shell: eval "$(provision completion bash)"."""
+    """Print a shell's completion script: eval "$(provision completion bash)"."""
     from click.shell_completion import get_completion_class
 
     found = get_completion_class(shell)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from provisioner.events import Verb
 from provisioner.inventory.model import Inventory
+from provisioner.ray.start import dashboard
 
 
 def shown(file: Path) -> str:
@@ -16,11 +19,8 @@ def shown(file: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def dashboard_address(verb: Verb, code: int, inventory: Inventory) -> str:
-    if verb != "apply" or code not in (0, 3, 4):
-        return ""
-    from provisioner.ray.start import dashboard
-
+def dashboard_address(inventory: Inventory) -> str:
+    """Return the dashboard's address and where it is one."""
     address, port = dashboard(inventory)
     here = "" if _is_here(inventory) else f" (on {inventory.head.name})"
     return f"http://{address}:{port}{here}"
@@ -31,29 +31,41 @@ def _is_here(inventory: Inventory) -> bool:
     return inventory.head.address in ("127.0.0.1", "localhost", "::1")
 
 
-def next_commands(verb: Verb, code: int, file: Path, inventory: Inventory) -> tuple[tuple[str, str], ...]:
-    """Return the commands that make sense now."""
-    name = shlex.quote(shown(file))
+def next_commands(
+    verb: Verb, code: int, inventory: Inventory, file: Path, flags: Mapping[str, Any]
+) -> tuple[tuple[str, str], ...]:
+    """Return the commands that make sense now, with the playbook and the limit of this one."""
+    same = _typed(file, flags)
     if code in (3, 4):
-        return ((f"provision {verb} {name}", "once the cause is gone: it goes on where it stopped"),)
+        hint = "look again" if verb == "check" else "it goes on where it stopped"
+        return ((f"provision {verb} {same}", f"once the cause is gone: {hint}"),)
     if verb == "check":
-        return ((f"provision apply {name}", "make it so"),) if code == 2 else ()
-    if verb == "teardown":
-        return ((f"provision apply {name}", "bring it back"),) if code == 0 else ()
+        return ((f"provision apply {same}", "make it so"),) if code == 2 else ()
     if code != 0:
         return ()
+    if verb == "teardown":
+        purge = () if flags["purge"] else ((f"provision teardown {same} --purge", "remove the environments as well"),)
+        return ((f"provision apply {same}", "bring it back"), *purge)
     tunnel = () if _is_here(inventory) else ((_tunnel(inventory), "brings the dashboard to your browser"),)
     return (
         *tunnel,
-        (f"provision check {name}", "see what differs"),
-        (f"provision teardown {name}", "stop Ray and remove what was made"),
+        (f"provision check {same}", "see what differs"),
+        (f"provision teardown {same}", "stop Ray and remove all but the environments"),
     )
+
+
+def _typed(file: Path, flags: Mapping[str, Any]) -> str:
+    """Return the arguments that say the same inventory, playbook and hosts again."""
+    parts = [shown(file)]
+    if flags["playbook"]:
+        parts += ["--playbook", flags["playbook"]]
+    for limit in flags["limit"]:
+        parts += ["--limit", limit]
+    return shlex.join(parts)
 
 
 def _tunnel(inventory: Inventory) -> str:
     """Return the ssh command that brings the head's dashboard here."""
-    from provisioner.ray.start import dashboard
-
     head = inventory.head
     address, port = dashboard(inventory)
     parts = ["ssh", "-N", "-L", f"{port}:{address}:{port}"]

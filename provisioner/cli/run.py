@@ -42,8 +42,8 @@ def run_verb(name: str, flags: Flags) -> int:
         chosen = limit or tuple(host.name for host in inventory.hosts)
         reports.emit(RunStarted(0.0, verb, inventory.cluster, shown(file), chosen, reports.log))
         code: int = run.execute(reports.emit, _asker(reports, as_json=flags["as_json"]))
-        address = dashboard_address(verb, code, inventory)
-        reports.emit(RunFinished(run.now(), verb, code, address, next_commands(verb, code, file, inventory)))
+        address = dashboard_address(inventory) if verb == "apply" and run.head_is_well() else ""
+        reports.emit(RunFinished(run.now(), verb, code, address, next_commands(verb, code, inventory, file, flags)))
     return code
 
 
@@ -104,6 +104,8 @@ def _asker(reports: Reports, as_json: bool) -> Callable[[tuple[Difference, ...]]
 def _limit(values: tuple[str, ...], inventory: Inventory) -> tuple[str, ...]:
     """Return the hosts that --limit names, in the inventory's order."""
     wanted = [name.strip() for value in values for name in value.split(",") if name.strip()]
+    if values and not wanted:
+        raise InputError("--limit names no host", remedy="name some, or leave it out to work on all")
     chosen: set[str] = set()
     for name in wanted:
         found = {

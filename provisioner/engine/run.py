@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from provisioner.declaration import Declaration, Declarer
+from provisioner.engine.addresses import locate
 from provisioner.engine.consent import Consent
 from provisioner.engine.conversation import Conversation, become_of
 from provisioner.engine.gates import Gates
@@ -25,6 +26,10 @@ from provisioner.transport.session import Become
 
 ASK_LIMIT = 20.0
 """Seconds for one host to answer another's question."""
+
+
+NOWHERE = RayOptions(options={"node_ip": "0.0.0.0"})  # noqa: S104 - for a node that is only taken down
+"""Stands for Ray's options of a host of which the inventory says nothing any more."""
 
 
 class Run:
@@ -51,10 +56,10 @@ class Run:
     ) -> None:
         self.options = options
         self.artifacts = artifacts
-        self._inventory = inventory
-        self._declarer = Declarer(inventory, playbook)
-        self._begun = begun
         self.connector = Connector(options.connect_timeout, options.accept_new_host_keys)
+        self._inventory = locate(inventory, lambda host: self.connector.real_name(host.address, host.ssh.config))
+        self._declarer = Declarer(self._inventory, playbook)
+        self._begun = begun
         self.slots = threading.Semaphore(max(1, options.concurrency))
         self.switchboard = Switchboard()
         self.changed = threading.Event()
@@ -104,6 +109,10 @@ class Run:
             known_hosts=ssh.known_hosts, config=ssh.config,
         )  # fmt: skip
         return target, become_of(host)
+
+    def head_is_well(self) -> bool:
+        """Tell whether the head took part and nothing went wrong there."""
+        return any(talk.host.role == "head" and talk.outcome.trouble is None for talk in self._conversations)
 
     def wake_all(self) -> None:
         for talk in self._all():
@@ -206,7 +215,7 @@ class Run:
         like = self._inventory.workers[0] if self._inventory.workers else self._inventory.head
         ssh = replace(like.ssh, **{key: how[key] for key in ("port", "user", "jump") if key in how})
         return replace(
-            like, name=name, role="worker", address=str(how["address"]), ssh=ssh, groups=(), ray=RayOptions(),
+            like, name=name, role="worker", address=str(how["address"]), ssh=ssh, groups=(), ray=NOWHERE,
             become=bool(how.get("become", like.become)), root=how.get("root", like.root),
             account=how.get("account", like.account), service=how.get("service", like.service),
         )  # fmt: skip

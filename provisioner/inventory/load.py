@@ -37,7 +37,7 @@ def find_inventory(argument: str | None, cwd: Path, environ: Mapping[str, str] =
     found = sorted(path for path in folder.glob("*") if path.suffix in (".yml", ".yaml"))
     if len(found) == 1:
         return found[0]
-    remedy = "name one with --inventory FILE or PROVISION_INVENTORY"
+    remedy = "name one: `provision check FILE`, or set PROVISION_INVENTORY"
     if found:
         names = listing([str(path.relative_to(cwd)) for path in found])
         raise InputError(f"there are {len(found)} inventories: {names}", remedy=remedy)

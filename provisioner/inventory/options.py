@@ -128,7 +128,14 @@ _PLAIN = ("python", "packages", "become", "become_password", "root", "service", 
 
 
 def _packages(requirements: list[str]) -> tuple[str, ...]:
+    """Return the requirements, if pip could read each; the parser is loaded only where there are some."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
     for requirement in requirements:
+        try:
+            Requirement(requirement)
+        except InvalidRequirement as error:
+            raise BadValue(f"'{requirement}' is no requirement: {str(error).splitlines()[0]}") from None
         if requirement.lower().split("[")[0].split("=")[0].strip() == "ray":
             raise BadValue("Ray itself is not a package of the inventory; its version is 'ray: {version: ...}'")
     return tuple(requirements)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -52,7 +53,8 @@ def existing_file(text: str, folder: Path) -> Path:
     except (RuntimeError, ValueError, OSError) as error:
         raise BadValue(f"cannot look for '{text}': {error}") from None
     if not found:
-        raise BadValue(f"there is no file {path}")
+        hint = "; start the sandbox first: provision sandbox start" if ".sandbox" in path.parts else ""
+        raise BadValue(f"there is no file {os.path.normpath(path)}{hint}")
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from provisioner.errors import InputError
 from provisioner.inventory.model import Host
 
 GCS_PORT = 6379
@@ -39,3 +40,27 @@ def worker_ports(host: Host) -> list[str]:
         return [f"--min-worker-port={low.strip()}", f"--max-worker-port={high.strip()}"]
     numbers = given.split(",") if isinstance(given, str) else given
     return ["--worker-port-list=" + ",".join(str(number).strip() for number in numbers)]
+
+
+def check_ports(host: Host) -> None:
+    """Raise an InputError if two of a node's ports are the same, or one lies among those of its worker processes."""
+    seen: dict[int, str] = {}
+    for name, port in node_ports(host).items():
+        if port in seen:
+            raise _clash(host, f"the ports {seen[port]} and {name} of '{host.name}' are both {port}")
+        if _is_worker_port(host, port):
+            raise _clash(host, f"the port {name} ({port}) of '{host.name}' lies among its worker_ports")
+        seen[port] = name
+
+
+def _clash(host: Host, message: str) -> InputError:
+    remedy = "change one of them under `ray:` (first_port moves all but the head's own)"
+    return InputError(message, remedy=remedy, place=host.place)
+
+
+def _is_worker_port(host: Host, port: int) -> bool:
+    given = host.ray.options.get("worker_ports", WORKER_PORTS)
+    if isinstance(given, str) and "-" in given:
+        low, high = given.split("-", 1)
+        return int(low) <= port <= int(high)
+    return port in [int(number) for number in (given.split(",") if isinstance(given, str) else given)]

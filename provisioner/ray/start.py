@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
-import socket
 from typing import Any
 
 from provisioner.errors import InputError
 from provisioner.inventory.model import Host, Inventory, Secret
-from provisioner.ray.ports import NODE_PORTS, node_ports, worker_ports
+from provisioner.ray.ports import NODE_PORTS, check_ports, node_ports, worker_ports
 
 HOST_LABEL = "provision/host"
 CONFIG_LABEL = "provision/config"
@@ -42,29 +40,14 @@ def requirements(host: Host, inventory: Inventory) -> list[str]:
 
 
 def node_ip(host: Host) -> str:
-    """Return the address under which the other nodes reach this one.
-
-    Raises:
-        InputError: it is a name that can't be resolved here.
-    """
-    given = str(host.ray.options.get("node_ip") or host.address)
-    try:
-        return str(ipaddress.ip_address(given.strip("[]")))
-    except ValueError:
-        pass
-    try:
-        return str(socket.getaddrinfo(given, None, type=socket.SOCK_STREAM)[0][4][0])
-    except OSError:
-        raise InputError(
-            f"the address {given!r} of {host.name} is no IP address and can't be resolved here",
-            remedy="give the host an `address:` (an IP address), or `ray: {node_ip: ...}`",
-            place=host.place,
-        ) from None
+    """Return the address under which the other nodes reach this one (filled in by ``engine.addresses``)."""
+    return str(host.ray.options.get("node_ip") or host.address).strip("[]")
 
 
 def gcs_address(inventory: Inventory) -> str:
     """Return where the head's GCS listens."""
-    return f"{node_ip(inventory.head)}:{node_ports(inventory.head)['port']}"
+    ip = node_ip(inventory.head)
+    return f"{f'[{ip}]' if ':' in ip else ip}:{node_ports(inventory.head)['port']}"
 
 
 def dashboard(inventory: Inventory) -> tuple[str, int]:
@@ -82,6 +65,7 @@ def node_params(host: Host, inventory: Inventory) -> dict[str, Any]:
             remedy="leave it out; the dashboard listens on the head's loopback only",
             place=inventory.head.place,
         )
+    check_ports(host)
     environment = environment_id(host, inventory)
     env = node_env(host)
     arguments = _arguments(host, inventory)

@@ -132,7 +132,7 @@ def _total(record: RunRecord) -> list[Line]:
     if missing or changed or record.exit_code != 0 or not record.hosts:
         return []
     if record.verb == "teardown":
-        return lines(f"Nothing to remove: no host has anything of cluster {record.cluster}.", "good")
+        return lines(f"Nothing to remove: cluster {record.cluster} is configured on no host, and runs on none.", "good")
     return lines(f"No changes: cluster {record.cluster} is as declared.", "good")
 
 

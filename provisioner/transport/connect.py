@@ -68,6 +68,11 @@ class Connector:
             connection.open()
         return connection
 
+    def real_name(self, address: str, config: Path | None) -> str:
+        """Return the HostName that ssh_config gives an address, the address itself if it gives none."""
+        with self._lock:
+            return str(self._config(config).base_ssh_config.lookup(address)["hostname"])
+
     def close(self) -> None:
         """Close the connections to jump hosts."""
         for gateway in self._gateways.values():

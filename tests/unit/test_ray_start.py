@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from provisioner.errors import InputError
 from provisioner.inventory.model import Host, Inventory, RayOptions, Secret, Ssh
 from provisioner.ray import start
-from provisioner.ray.ports import node_ports, worker_ports
+from provisioner.ray.ports import check_ports, node_ports, worker_ports
 
 
 def lab(head: dict[str, Any] | None = None, worker: dict[str, Any] | None = None, **ray: Any) -> Inventory:
@@ -120,15 +121,6 @@ def test_where_the_head_reaches_its_dashboard(bound: str | None, reached: str) -
     assert start.dashboard(lab(head={"dashboard_host": bound} if bound else {})) == (reached, 8265)
 
 
-def test_a_name_is_resolved_and_an_unknown_one_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    host = replace(lab().hosts[1], address="localhost")
-    assert start.node_ip(host) in ("127.0.0.1", "::1")
-    with pytest.raises(InputError) as caught:
-        start.node_ip(replace(host, address="no-such-host.invalid"))
-    assert "'no-such-host.invalid' of w1 is no IP address" in caught.value.message
-    assert "address:" in caught.value.remedy
-
-
 def test_a_head_without_dashboard_is_refused() -> None:
     with pytest.raises(InputError, match="include_dashboard"):
         arguments(lab(head={"include_dashboard": False}))
@@ -197,3 +189,22 @@ def test_what_a_head_needs_to_know_of_a_node_is_plain_data() -> None:
     inventory = lab(worker={"num_cpus": 2}, env={"T": Secret("s", "x")})
     for host in inventory.hosts:
         json.dumps(start.node_params(host, inventory))
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"dashboard_port": 6379}, "the ports port and dashboard_port of 'ctl' are both 6379"),
+        ({"first_port": 10010}, "the port node_manager_port (10010) of 'ctl' lies among its worker_ports"),
+        ({"worker_ports": "8265,8266"}, "the port dashboard_port (8265) of 'ctl' lies among its worker_ports"),
+    ],
+)
+def test_ports_that_clash_are_refused(options: dict[str, object], what: str) -> None:
+    host = replace(lab().head, name="ctl", ray=RayOptions(options))
+    with pytest.raises(InputError, match=re.escape(what)):
+        check_ports(host)
+
+
+def test_the_default_ports_do_not_clash() -> None:
+    for host in lab().hosts:
+        check_ports(host)
