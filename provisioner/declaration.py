@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from provisioner.errors import InputError
@@ -60,6 +60,7 @@ class Declarer:
 def _declare(
     host: Host, inventory: Inventory, playbook: Playbook, plays: tuple[ResolvedPlay, ...], mode: str
 ) -> Declaration:
+    _check_once(plays, host, playbook)
     files: dict[str, Path | bytes] = {}
     told = [{"name": play.name, "tasks": [_task(task, host, inventory, playbook, files) for task in play.tasks]}
             for play in plays]  # fmt: skip
@@ -75,6 +76,26 @@ def _declare(
         "plays": told,
     }
     return Declaration(host, tuple(play.name for play in plays), _needs(plays), hello, files)
+
+
+def _check_once(plays: tuple[ResolvedPlay, ...], host: Host, playbook: Playbook) -> None:
+    """Raise an InputError if two tasks set one file or variable, or if a path is no full one."""
+    seen: dict[tuple[str, str, str], str] = {}
+    for task in (task for play in plays for task in play.tasks if task.resource in IDENTITY):
+        name = IDENTITY[task.resource]
+        what = str(task.params[name])
+        if name == "path" and not (PurePosixPath(what).is_absolute() or PureWindowsPath(what).is_absolute()):
+            message = f"{playbook.file}: the path '{what}' of '{task.name}' is no full path"
+            raise InputError(message, remedy="begin it at the root of the host's file system")
+        same = (task.resource, what, str(task.when))
+        if same in seen:
+            message = f"'{seen[same]}' and '{task.name}' both set the {task.resource} {what} on {host.name}"
+            raise InputError(f"{playbook.file}: {message}", remedy="keep one of them, or tell them apart with `when:`")
+        seen[same] = task.name
+
+
+IDENTITY = {"file": "path", "variable": "name"}
+"""The parameter that tells two tasks of a kind apart."""
 
 
 def _needs(plays: tuple[ResolvedPlay, ...]) -> dict[str, tuple[str, ...]]:

@@ -76,6 +76,16 @@ class TaskStarted(Event):
 
 
 @dataclass(frozen=True)
+class StillDoing(Event):
+    """A task takes its time; told every few seconds, so that nobody takes silence for a standstill."""
+
+    host: str
+    task: str
+    doing: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class TaskFinished(Event):
     host: str
     play: str

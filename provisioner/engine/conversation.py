@@ -21,6 +21,7 @@ from provisioner.events import (
     HostObserved,
     NodeProven,
     Notice,
+    StillDoing,
     TaskFinished,
     TaskStarted,
     Verb,
@@ -31,6 +32,8 @@ Message = dict[str, Any]
 
 BEAT = 15.0
 """Seconds between two signs of life to the host."""
+TELL = 10.0
+"""Seconds between two words to the user about a task that goes on."""
 SILENCE = 45.0
 """Seconds without a word from the host (it gives a sign of life every 5) after which it is given up."""
 OBSERVE_LIMIT = 120.0
@@ -60,7 +63,8 @@ class Conversation:
         self._session: Session | None = None
         self._observed: dict[int, list[Message]] = {}
         self._task: tuple[str, float] | None = None
-        self._last_beat = time.monotonic()
+        self._last_beat = self._last_told = time.monotonic()
+        self._doing_now = ""
         self._depends = False
         """Waits for something that other conversations do; only then is it worth waking."""
         self.host = declaration.host
@@ -258,6 +262,9 @@ class Conversation:
         if self._task and now - self._task[1] > self._run.options.task_timeout:
             limit = self._run.options.task_timeout
             raise HostFailed(f"{self._task[0]!r} did not end within {limit:.0f} s", remedy="see --timeout")
+        if self._task and now - self._last_told > TELL:
+            self._last_told = now
+            self._emit(StillDoing(self._run.now(), self.name, self._task[0], self._doing_now, now - self._task[1]))
         if now - self._last_beat > BEAT:
             self._last_beat = now
             self._send({"type": "beat"})
@@ -283,12 +290,14 @@ class Conversation:
         raise HostFailed(task + message["message"], remedy=message.get("remedy", ""))
 
     def _on_doing(self, message: Message) -> None:
+        self._doing_now = message["text"]
         self._doing(message["text"])
 
     def _on_task(self, message: Message) -> None:
         play, task, state = self._declaration.plays[message["play"]], message["task"], message["state"]
         if state == "started":
             self._task = (task, time.monotonic())
+            self._last_told, self._doing_now = time.monotonic(), ""
             self._emit(TaskStarted(self._run.now(), self.name, play, task))
             return
         self._task = None

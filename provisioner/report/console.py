@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from provisioner.events import Event, RunFinished
+from provisioner.events import Event, RunFinished, StillDoing
 from provisioner.report.board import Board, Row
 from provisioner.report.lines import Line, status_tone
 from provisioner.report.narrator import Narrator
@@ -59,6 +59,8 @@ class ConsoleReport:
         """Note the event; the last one stops the live view and writes the summary."""
         if self._broken:
             raise self._broken
+        if isinstance(event, StillDoing):
+            return  # the row shows the seconds
         with self._state:
             self._pending += self._narrator.lines(event)
             self._board.take(event)

@@ -14,6 +14,7 @@ from provisioner.events import (
     Notice,
     RunFinished,
     RunStarted,
+    StillDoing,
     TaskFinished,
     TaskStarted,
 )
@@ -41,6 +42,9 @@ class Narrator:
                 told = lines(f"{event.verb}: cluster {event.cluster}, {hosts}, inventory {event.inventory}", "title")
             case HostObserved():
                 told = self._observed(event)
+            case StillDoing():
+                doing = f": {event.doing}" if event.doing else ""
+                told = lines(f"{event.host}: still: {flat(event.task)} ({event.seconds:.0f} s){doing}", "quiet")
             case TaskFinished():
                 told = self._task(event)
             case HostFinished():
