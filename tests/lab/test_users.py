@@ -52,11 +52,6 @@ def test_sudo_without_a_password(cluster: Cluster, machine: Machine) -> None:
     assert users_of_ray(machine) == {"kim"}
     assert machine.exec(["systemctl", "show", "ray-lab", "--property=User"]).stdout.strip() == "User=kim"
     assert cluster.apply().changed() == []
-    killed = raylet(machine)
-    machine.exec(["kill", "-9", str(killed)])
-    wait_until(lambda: killed not in ray_pids(machine) and "raylet" in ray_pids(machine).values(), "a raylet", 40)
-    cluster.wait_alive("h1")
-    assert cluster.check().differences() == []
     cluster.teardown("--purge")
 
 
@@ -108,8 +103,6 @@ def test_lingering_that_we_enabled_is_taken_back(cluster: Cluster, machine: Mach
     cluster.declare(service="systemd-user")
     cluster.apply()
     assert machine.exec(["ls", "/var/lib/systemd/linger"]).stdout.split() == ["root"]
-    machine.reboot()
-    cluster.wait_alive("h1")
     assert cluster.check().differences() == []
     cluster.teardown("--purge")
     assert machine.exec(["ls", "/var/lib/systemd/linger"], check=False).stdout.split() == []
