@@ -59,6 +59,7 @@ def test_commands_find_a_bare_environment(client: paramiko.SSHClient, host: Sand
     assert found["SSH_CONNECTION"].endswith(f" 127.0.0.1 {host.port}")
     assert set(found) <= {
         "HOME",
+        "PROVISION_SANDBOX",
         "USER",
         "LOGNAME",
         "SHELL",
