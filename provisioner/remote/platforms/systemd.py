@@ -82,7 +82,7 @@ class Systemd(ServiceManager):
         self._note_folders(host, path)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         write_atomically(path, self.definition(host, name).encode("utf-8"))
-        self._systemctl(host, ["daemon-reload"])
+        # `enable` has systemd read every unit again, as `daemon-reload` does: once is enough, it takes 0.1 s.
         self._systemctl(host, ["enable", "--quiet", name + ".service"])
 
     def restart(self, host: Host, name: str) -> None:

@@ -22,6 +22,8 @@ INSTALL_LIMIT = 600.0
 """Seconds for uv to install everything from local files."""
 ROOM = 6
 """An environment with the wheels it came from takes about this many times the wheels' size."""
+AHEAD = 4
+"""Files that are asked for while another one arrives: a host far away need not wait for each answer."""
 
 
 class Environment(Resource):
@@ -49,7 +51,6 @@ class Environment(Resource):
         host.doing("installing %d packages" % len(lock["wheels"]))
         folder = host.environment(self.params["id"])
         self._build(host, lock, files, folder)
-        self._verify(host, folder)
         stamp = {"id": self.params["id"], "python": self.params["python"], "lock": lock["digest"]}
         remember(host, self.params["python"], interpreter)
         host.write(os.path.join(folder, "environment.json"), json.dumps(stamp).encode("ascii"))
@@ -77,28 +78,42 @@ class Environment(Resource):
             )
 
     def _fetch(self, host: Host, lock: Dict[str, Any]) -> Dict[str, str]:
+        from concurrent.futures import ThreadPoolExecutor
+
         wheels = [*lock["wheels"], lock["uv"]]
         total = sum(wheel["size"] for wheel in wheels)
         files, done = {}, 0
-        for wheel in wheels:
-            host.doing("receiving packages, %d of %d MB" % (done // 10**6, total // 10**6))
-            files[wheel["filename"]] = host.fetch(wheel["sha256"], wheel["filename"], wheel["size"])
-            done += wheel["size"]
+        with ThreadPoolExecutor(AHEAD) as pool:
+            coming = [
+                (wheel, pool.submit(host.fetch, wheel["sha256"], wheel["filename"], wheel["size"])) for wheel in wheels
+            ]
+            try:
+                for wheel, path in coming:
+                    host.doing("receiving packages, %d of %d MB" % (done // 10**6, total // 10**6))
+                    files[wheel["filename"]] = path.result()
+                    done += wheel["size"]
+            finally:
+                for _, path in coming:
+                    path.cancel()
         return files
 
     def _build(self, host: Host, lock: Dict[str, Any], files: Dict[str, str], folder: str) -> None:
+        """Install and try everything; what only the installation needs is removed meanwhile, whatever comes of it."""
         import shutil
+        from concurrent.futures import ThreadPoolExecutor
 
         work = folder + ".work"
         for path in (folder, work):
             shutil.rmtree(path, ignore_errors=True)
-        try:
-            self._install(host, lock, files, folder, work)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+        with ThreadPoolExecutor(1) as aside:
+            try:
+                self._install(host, lock, files, folder, work)
+            finally:
+                aside.submit(shutil.rmtree, work, ignore_errors=True)
+            self._verify(host, folder)
 
     def _install(self, host: Host, lock: Dict[str, Any], files: Dict[str, str], folder: str, work: str) -> None:
-        uv = _unpack_uv(host, files[lock["uv"]["filename"]])
+        uv = _unpack_uv(files[lock["uv"]["filename"]], work)
         wheelhouse = os.path.join(work, "wheels")
         os.makedirs(wheelhouse)
         for wheel in lock["wheels"]:
@@ -131,16 +146,18 @@ def _complete(host: Host, identity: str) -> bool:
     return stamp.get("id") == identity and os.path.exists(host.platform.interpreter_of(folder))
 
 
-def _unpack_uv(host: Host, wheel: str) -> str:
+def _unpack_uv(wheel: str, folder: str) -> str:
     """Take the one program out of uv's wheel; returns its path."""
-    folder = os.path.dirname(wheel)
+    import shutil
     import zipfile
 
+    os.makedirs(folder)
     with zipfile.ZipFile(wheel) as bundle:
         inside = next(name for name in bundle.namelist() if name.endswith(("/scripts/uv", "/scripts/uv.exe")))
         path = os.path.join(folder, os.path.basename(inside))
-        if not os.path.exists(path):
-            host.write(path, bundle.read(inside), 0o755)
+        with bundle.open(inside) as source, open(path, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+    os.chmod(path, 0o700)
     return path
 
 
