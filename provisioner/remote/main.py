@@ -159,7 +159,13 @@ class Conversation:
             if os.path.isdir(self.host.root):
                 self._lock()
                 self.host.marker.forget()
-            self.host.platform.clean(self.host.root, purge=bool(message.get("purge")))
+            purge = bool(message.get("purge"))
+            if purge and self.host.own_processes():
+                raise Failure(
+                    "Ray still runs out of %s, which therefore stays" % self.host.root,
+                    "tear down with the playbook it was applied with",
+                )
+            self.host.platform.clean(self.host.root, purge)
         self.wire.send({"type": "bye"})
 
     def refuse(self, failure: Failure) -> None:
