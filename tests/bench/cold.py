@@ -17,7 +17,7 @@ from provisioner.remote import prove
 from tests.lab.machines import Lab
 
 from .measure import Comparison, Cost, cost_of
-from .rooms import Room, forget_files, room
+from .rooms import Room, forget_files, prepared_lab, room
 
 PAIRS = 3
 HOSTS = 3
@@ -28,20 +28,16 @@ REQUIREMENTS = ("ray[default]==2.60.0", "redis")
 
 def main(arguments: list[str]) -> None:
     """Measure and print."""
-    lab = Lab.prepare()
-    try:
-        with tempfile.TemporaryDirectory(prefix="provision-bench-") as folder:
-            bundle = _bundle(Path(folder))
-            result = Comparison("cold: a head and two workers, from bare hosts to a task on every node")
-            for _ in range(int(arguments[0]) if arguments else PAIRS):
-                result.round(
-                    {
-                        "by hand": lambda: _on_bare_hosts(lab, bundle, by_hand=True),
-                        "provision apply": lambda: _on_bare_hosts(lab, bundle, by_hand=False),
-                    }
-                )
-    finally:
-        lab.close()
+    result = Comparison("cold: a head and two workers, from bare hosts to a task on every node")
+    with tempfile.TemporaryDirectory(prefix="provision-bench-") as folder, prepared_lab() as lab:
+        bundle = _bundle(Path(folder))
+        for _ in range(int(arguments[0]) if arguments else PAIRS):
+            result.round(
+                {
+                    "by hand": lambda: _on_bare_hosts(lab, bundle, by_hand=True),
+                    "provision apply": lambda: _on_bare_hosts(lab, bundle, by_hand=False),
+                }
+            )
     print(result.table(), result.verdict("provision apply", "wall", LIMIT), sep="\n", flush=True)
 
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.lab.machines import Lab
-
 from .measure import Comparison, cost_of
-from .rooms import Room, room
+from .rooms import Room, prepared_lab, room
 
 ROUNDS = {3: 9, 10: 9, 30: 7}
 MOST_RAYS = 10
@@ -23,13 +21,9 @@ HERE = Path(__file__).parent
 
 def main(arguments: list[str]) -> None:
     """Measure on each number of hosts and print what came out."""
-    lab = Lab.prepare()
-    try:
-        for count in map(int, arguments or ROUNDS):
-            with room(lab, count, "2G", None if count <= MOST_RAYS else HERE / "light.yml") as hosts:
-                print(_compared(hosts), flush=True)
-    finally:
-        lab.close()
+    for count in map(int, arguments or ROUNDS):
+        with prepared_lab() as lab, room(lab, count, "2G", None if count <= MOST_RAYS else HERE / "light.yml") as hosts:
+            print(_compared(hosts), flush=True)
 
 
 def _compared(hosts: Room) -> str:
@@ -38,7 +32,7 @@ def _compared(hosts: Room) -> str:
     count = len(hosts.machines)
     addresses = [machine.ip for machine in hosts.machines]
     floor = [sys.executable, "-m", "tests.bench.floor", str(hosts.machines[0].lab.golden.key), *addresses]
-    what = "with Ray" if hosts.playbook is None else "no Ray: tests/bench/light.yml"
+    what = "each with a real Ray" if hosts.playbook is None else "without Ray, but tests/bench/light.yml"
     cost_of(floor)
     result = Comparison(f"no change, {count} hosts ({what})")
     for _ in range(ROUNDS.get(count, 7)):

@@ -17,6 +17,8 @@ from .measure import Cost, cost_of
 
 SMALL = {"num_cpus": 1, "object_store_memory": 80_000_000}
 """Enough for an idle node: many of them share this machine's memory."""
+LAB_LIMIT = 1800.0
+"""Seconds to wait for another session to leave the lab."""
 
 
 @dataclass
@@ -33,6 +35,16 @@ class Room:
         playbook: list[str | Path] = ["--playbook", self.playbook] if self.playbook else []
         argv = [sys.executable, "-m", "provisioner.cli", verb, self.inventory, *playbook, *flags]
         return cost_of(argv, expect, self.state)
+
+
+@contextmanager
+def prepared_lab() -> Iterator[Lab]:
+    """Have the lab for a while; other sessions may use it in between."""
+    lab = Lab.prepare(LAB_LIMIT)
+    try:
+        yield lab
+    finally:
+        lab.close()
 
 
 @contextmanager
