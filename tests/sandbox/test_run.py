@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from provisioner.engine.options import RunOptions
 from provisioner.engine.run import Run
 from provisioner.errors import ProvisionError
-from provisioner.events import Difference, Event, HostFinished, HostObserved, TaskFinished, Verb
+from provisioner.events import Difference, Event, HostFinished, HostObserved, Notice, TaskFinished, Verb
 from provisioner.inventory.model import Host, Inventory, RayOptions, Ssh
 from provisioner.playbook.load import load_playbook
 from provisioner.sandbox import Sandbox
@@ -410,3 +411,16 @@ def test_waiting_for_a_slot_is_not_silence(cluster: Callable[[int], Cluster], mo
     assert lab.run("apply", slow, concurrency=1) == 0
     assert beats == {"h1", "h2", "h3"}
     lab.run("teardown", slow)
+
+
+@pytest.mark.parametrize(("off", "way"), [(-120, "ahead"), (3600, "behind")])
+def test_a_clock_that_is_off_is_named(
+    off: int, way: str, cluster: Callable[[int], Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = SimpleNamespace(time=lambda: time.time() + off, monotonic=time.monotonic)
+    monkeypatch.setattr("provisioner.engine.conversation.time", ours)
+    lab = cluster(1)
+    lab.run("check")
+    (notice,) = [event for event in lab.events if isinstance(event, Notice)]
+    assert f"{abs(off)} s {way} of this machine's" in notice.message or f"{abs(off) - 1} s {way}" in notice.message
+    assert "set it right" in notice.remedy
