@@ -108,9 +108,7 @@ def _limit(values: tuple[str, ...], inventory: Inventory) -> tuple[str, ...]:
         raise InputError("--limit names no host", remedy="name some, or leave it out to work on all")
     chosen: set[str] = set()
     for name in wanted:
-        found = {
-            host.name for host in inventory.hosts if name in (host.name, *host.groups, _role_name(host.role), "all")
-        }
+        found = {host.name for host in inventory.hosts if name in host.selectors}
         if not found:
             known = [host.name for host in inventory.hosts] + ["head", "workers", "all"]
             close = get_close_matches(name, known, 3)
@@ -118,7 +116,3 @@ def _limit(values: tuple[str, ...], inventory: Inventory) -> tuple[str, ...]:
             raise InputError(f"--limit {name}: no host or group of that name", remedy=hint)
         chosen |= found
     return tuple(host.name for host in inventory.hosts if host.name in chosen)
-
-
-def _role_name(role: str) -> str:
-    return "head" if role == "head" else "workers"

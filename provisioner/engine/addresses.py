@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,8 @@ from dataclasses import replace
 
 from provisioner.errors import InputError
 from provisioner.inventory.model import Host, Inventory
+from provisioner.inventory.values import is_ip
+from provisioner.ray.start import node_ip
 
 
 def locate(inventory: Inventory, real_name: Callable[[Host], str]) -> Inventory:
@@ -32,11 +33,11 @@ def locate(inventory: Inventory, real_name: Callable[[Host], str]) -> Inventory:
 
 
 def _resolve(host: Host, real_name: Callable[[Host], str]) -> str | None:
-    given = str(host.ray.options.get("node_ip") or host.address)
-    if _is_ip(given):
-        return given.strip("[]")
+    given = node_ip(host)
+    if is_ip(given):
+        return given
     name = real_name(host) if given == host.address else given
-    if _is_ip(name):
+    if is_ip(name):
         return name
     try:
         return str(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0])
@@ -45,21 +46,13 @@ def _resolve(host: Host, real_name: Callable[[Host], str]) -> str | None:
 
 
 def _unresolved(hosts: list[Host]) -> InputError:
-    names = [str(host.ray.options.get("node_ip") or host.address) for host in hosts]
+    names = [node_ip(host) for host in hosts]
     few = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return InputError(
         f"no IP address is known for {few}: neither ssh_config nor the name service of this machine has one",
         remedy="give the host an `address:` (an IP address), a HostName in ssh_config, or `ray: {node_ip: ...}`",
         place=hosts[0].place,
     )
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 def _with_ip(host: Host, ip: str) -> Host:

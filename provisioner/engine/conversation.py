@@ -26,7 +26,7 @@ from provisioner.events import (
     TaskStarted,
     Verb,
 )
-from provisioner.transport.session import Become, Session, open_session
+from provisioner.transport.session import SILENCE, Session, open_session
 
 Message = dict[str, Any]
 
@@ -34,8 +34,6 @@ BEAT = 15.0
 """Seconds between two signs of life to the host."""
 TELL = 10.0
 """Seconds between two words to the user about a task that goes on."""
-SILENCE = 45.0
-"""Seconds without a word from the host (it gives a sign of life every 5) after which it is given up."""
 OBSERVE_LIMIT = 120.0
 """Seconds for a host to look at everything it has been told."""
 CLOCK_TOLERANCE = 30.0
@@ -354,10 +352,3 @@ class Conversation:
 
 def _stopping(differences: tuple[Difference, ...]) -> tuple[Difference, ...]:
     return tuple(difference for difference in differences if difference.stops)
-
-
-def become_of(host: Any) -> Become | None:
-    """Return how a host of the inventory becomes root, None if it doesn't."""
-    if not host.become:
-        return None
-    return Become(host.become_password.reveal() if host.become_password else None)

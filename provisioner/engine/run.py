@@ -11,7 +11,7 @@ from typing import Any
 from provisioner.declaration import Declaration, Declarer
 from provisioner.engine.addresses import locate
 from provisioner.engine.consent import Consent
-from provisioner.engine.conversation import Conversation, become_of
+from provisioner.engine.conversation import Conversation
 from provisioner.engine.gates import Gates
 from provisioner.engine.options import RunOptions
 from provisioner.engine.outcome import exit_code
@@ -26,8 +26,6 @@ from provisioner.transport.session import Become
 
 ASK_LIMIT = 20.0
 """Seconds for one host to answer another's question."""
-
-
 NOWHERE = RayOptions(options={"node_ip": "0.0.0.0"})  # noqa: S104 - for a node that is only taken down
 """Stands for Ray's options of a host of which the inventory says nothing any more."""
 
@@ -108,7 +106,7 @@ class Run:
             passphrase=_revealed(ssh.passphrase), password=_revealed(ssh.password), jump=ssh.jump,
             known_hosts=ssh.known_hosts, config=ssh.config,
         )  # fmt: skip
-        return target, become_of(host)
+        return target, Become(_revealed(host.become_password)) if host.become else None
 
     def head_is_well(self) -> bool:
         """Tell whether the head took part and nothing went wrong there."""

@@ -103,6 +103,11 @@ class Host:
     place: Place | None = None
     """Where the inventory declares it."""
 
+    @property
+    def selectors(self) -> frozenset[str]:
+        """Every word by which a play or --limit can mean this host: its name, its groups, its role, ``all``."""
+        return frozenset({"all", "head" if self.role == "head" else "workers", self.name, *self.groups})
+
 
 @dataclass(frozen=True)
 class Inventory:

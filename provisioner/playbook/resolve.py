@@ -97,8 +97,7 @@ class Resolver:
 
 def includes(play: Play, host: Host) -> bool:
     """Whether a play is for a host."""
-    role = "head" if host.role == "head" else "workers"
-    return not {"all", role, host.name, *host.groups}.isdisjoint(play.hosts)
+    return not host.selectors.isdisjoint(play.hosts)
 
 
 def _describe(host: Host) -> dict[str, Any]:

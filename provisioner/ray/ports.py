@@ -34,12 +34,19 @@ def node_ports(host: Host) -> dict[str, int]:
 
 def worker_ports(host: Host) -> list[str]:
     """Return the arguments of ``ray start`` for the ports of worker processes."""
+    ports = _worker_ports(host)
+    if isinstance(ports, range):
+        return [f"--min-worker-port={ports.start}", f"--max-worker-port={ports.stop - 1}"]
+    return ["--worker-port-list=" + ",".join(str(port) for port in ports)]
+
+
+def _worker_ports(host: Host) -> range | list[int]:
+    """Return the ports of worker processes: a span, or a list."""
     given = host.ray.options.get("worker_ports", WORKER_PORTS)
     if isinstance(given, str) and "-" in given:
         low, high = given.split("-", 1)
-        return [f"--min-worker-port={low.strip()}", f"--max-worker-port={high.strip()}"]
-    numbers = given.split(",") if isinstance(given, str) else given
-    return ["--worker-port-list=" + ",".join(str(number).strip() for number in numbers)]
+        return range(int(low), int(high) + 1)
+    return [int(port) for port in (given.split(",") if isinstance(given, str) else given)]
 
 
 def check_ports(host: Host) -> None:
@@ -48,7 +55,7 @@ def check_ports(host: Host) -> None:
     for name, port in node_ports(host).items():
         if port in seen:
             raise _clash(host, f"the ports {seen[port]} and {name} of '{host.name}' are both {port}")
-        if _is_worker_port(host, port):
+        if port in _worker_ports(host):
             raise _clash(host, f"the port {name} ({port}) of '{host.name}' lies among its worker_ports")
         seen[port] = name
 
@@ -56,11 +63,3 @@ def check_ports(host: Host) -> None:
 def _clash(host: Host, message: str) -> InputError:
     remedy = "change one of them under `ray:` (first_port moves all but the head's own)"
     return InputError(message, remedy=remedy, place=host.place)
-
-
-def _is_worker_port(host: Host, port: int) -> bool:
-    given = host.ray.options.get("worker_ports", WORKER_PORTS)
-    if isinstance(given, str) and "-" in given:
-        low, high = given.split("-", 1)
-        return int(low) <= port <= int(high)
-    return port in [int(number) for number in (given.split(",") if isinstance(given, str) else given)]

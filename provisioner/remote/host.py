@@ -101,10 +101,6 @@ class Host:
         """Return the pids of every process that was started from our root, whoever its parent is."""
         return self.platform.processes_with(marker_variable(self.root))
 
-    def observed_service(self, name: str) -> Dict[str, Any]:
-        """Return what the service manager says of our service (asked once per conversation)."""
-        return self.service_manager.observe(self, name)
-
     def interpreter(self) -> Optional[str]:
         """Return the interpreter the ``python`` task found, if it ran already."""
         return self.shared.get("interpreter")

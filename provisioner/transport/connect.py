@@ -139,11 +139,8 @@ class Connector:
         if not isinstance(connection.gateway, Connection):
             return
         with self._lock, _explained(target, connection.gateway):
-            self._open_gateway_of(connection.gateway, target)
-
-    def _open_gateway_of(self, gateway: Connection, target: Target) -> None:
-        if not gateway.is_connected:
-            gateway.open()
+            if not connection.gateway.is_connected:
+                connection.gateway.open()
 
 
 def _lookup_name(connection: Connection) -> str:

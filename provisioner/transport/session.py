@@ -76,11 +76,11 @@ def _start(
         return wire, first
     code, said = wire.exit_code(), wire.stderr()
     if not _is_missing(code, said):
-        raise _start_failure(target, become, code, said)
+        raise _start_failure(target, code, said)
     doing("sending the program")
     wire, first = starter.run(program.first_command(_send_program(connection, target)))
     if first is None:
-        raise _start_failure(target, become, wire.exit_code(), wire.stderr())
+        raise _start_failure(target, wire.exit_code(), wire.stderr())
     return wire, first
 
 
@@ -145,7 +145,7 @@ def _is_missing(code: int, said: str) -> bool:
     return code == 2 and ("No such file" in said or "can't open file" in said)
 
 
-def _start_failure(target: Target, become: Become | None, code: int, said: str) -> HostFailed:
+def _start_failure(target: Target, code: int, said: str) -> HostFailed:
     """Return why the program did not start, from what the host printed."""
     last = said.splitlines()[-1].strip() if said else f"exit code {code}, and it said nothing"
     for sign, message, remedy in _SIGNS:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
+
+from tests.waiting import soon
 
 
 def alive(pid: int) -> bool:
@@ -21,16 +21,6 @@ def zombies(parent: int) -> list[str]:
     listed = subprocess.run(["ps", "-eo", "ppid=,stat=,args="], capture_output=True, text=True, timeout=5, check=True)
     rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
     return [" ".join(row) for row in rows if row[0] == str(parent) and row[1].startswith("Z")]
-
-
-def soon(what: Callable[[], bool], limit: float = 2.0) -> bool:
-    """Wait until something is true; False if it is not within the limit."""
-    end = time.monotonic() + limit
-    while not what():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def number_in(file: Path) -> int:

@@ -15,9 +15,10 @@ import pytest
 
 from provisioner.sandbox import Sandbox, SandboxHost
 from provisioner.sandbox.keys import ensure_key
+from tests.waiting import soon
 
 from .conftest import LIMIT, Connect, Ssh
-from .support import alive, number_in, soon, zombies
+from .support import alive, number_in, zombies
 
 MEGABYTE = 1 << 20
 

@@ -18,9 +18,10 @@ from provisioner.events import Difference, Event, HostFinished, HostObserved, No
 from provisioner.inventory.model import Host, Inventory, RayOptions, Ssh
 from provisioner.playbook.load import load_playbook
 from provisioner.sandbox import Sandbox
+from tests.waiting import soon
 
 from .conftest import free_ports
-from .support import alive, soon
+from .support import alive
 
 COUNT = 20
 PLAYBOOK = """

@@ -15,9 +15,10 @@ import pytest
 
 from provisioner.errors import InputError, ProvisionError
 from provisioner.sandbox import Sandbox, SandboxHost
+from tests.waiting import soon
 
 from .conftest import LIMIT, free_ports, log_in
-from .support import alive, number_in, soon
+from .support import alive, number_in
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,7 +66,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def start_server(programs: str, folder: Path, authorized: Path) -> tuple[subprocess.Popen[bytes], Server]:
+@contextmanager
+def running_server(programs: str, folder: Path, authorized: Path) -> Iterator[Server]:
     folder.mkdir(mode=0o700)
     host_key = make_key(folder / "host_key")
     with socket.socket() as probe:
@@ -81,8 +83,12 @@ def start_server(programs: str, folder: Path, authorized: Path) -> tuple[subproc
     server = subprocess.Popen([programs, "-D", "-f", str(config), "-E", str(log)])
     public = " ".join((folder / "host_key.pub").read_text().split()[:2])
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}\n")
-    wait_for(port)
-    return server, Server(port, authorized.with_suffix(""), folder / "known_hosts", log)
+    try:
+        wait_for(port)
+        yield Server(port, authorized.with_suffix(""), folder / "known_hosts", log)
+    finally:
+        server.terminate()
+        server.wait(LIMIT)
 
 
 def wait_for(port: int) -> None:
@@ -110,18 +116,14 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(programs: str, keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    process, server = start_server(programs, tmp_path_factory.mktemp("sshd") / "w1", keys / "good.pub")
-    yield server
-    process.terminate()
-    process.wait(LIMIT)
+    with running_server(programs, tmp_path_factory.mktemp("sshd") / "w1", keys / "good.pub") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def bastion(programs: str, keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    process, server = start_server(programs, tmp_path_factory.mktemp("sshd") / "bastion", keys / "good.pub")
-    yield server
-    process.terminate()
-    process.wait(LIMIT)
+    with running_server(programs, tmp_path_factory.mktemp("sshd") / "bastion", keys / "good.pub") as server:
+        yield server
 
 
 def whoami(target: Target, connector: Connector | None = None) -> str:

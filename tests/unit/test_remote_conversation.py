@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from provisioner.transport import program
+from tests import waiting
 
 LIMIT = 20.0
 Message = dict[str, Any]
@@ -255,13 +257,7 @@ def test_when_the_controller_is_gone_so_is_everything(talk: Talk, tmp_path: Path
     assert soon(lambda: not running(tmp_path))
 
 
-def soon(what: Any) -> bool:
-    limit = time.monotonic() + 5.0
-    while not what():
-        if time.monotonic() > limit:
-            return False
-        time.sleep(0.02)
-    return True
+soon = partial(waiting.soon, limit=5.0)
 
 
 def running(folder: Path) -> list[int]:

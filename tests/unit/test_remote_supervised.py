@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from provisioner.remote import launch, service
 from provisioner.remote.host import MARK, Host
 from provisioner.remote.platforms.supervised import Supervised
+from tests import waiting
 
 from .remote_host import World
 
@@ -34,13 +36,7 @@ while True:
 """
 
 
-def soon(what: Callable[[], Any], limit: float = 10.0) -> bool:
-    end = time.monotonic() + limit
-    while not what():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
+soon = partial(waiting.soon, limit=10.0)
 
 
 class Node:

@@ -209,7 +209,7 @@ def test_places_with_ports(place: str, split: tuple[str, int | None]) -> None:
     ],
 )
 def test_why_a_program_does_not_start(code: int, said: str, message: str, remedy: str) -> None:
-    failure = session._start_failure(Target("w1", "h"), None, code, said)
+    failure = session._start_failure(Target("w1", "h"), code, said)
     assert message in failure.message
     assert remedy in failure.remedy
     assert failure.host == "w1"

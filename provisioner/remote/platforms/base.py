@@ -13,7 +13,6 @@ class ServiceManager:
     """What keeps a process running on this OS."""
 
     kind = ""
-    survives_reboot = True
 
     def observe(self, host: Host, name: str) -> Dict[str, Any]:
         """Return ``{"defined": text or None, "enabled": bool, "active": bool, "failing": bool, "pid": int}``."""

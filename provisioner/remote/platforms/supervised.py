@@ -26,7 +26,6 @@ STOP_LIMIT = 45.0
 
 class Supervised(ServiceManager):
     kind = "process"
-    survives_reboot = False
 
     def observe(self, host: Host, name: str) -> Dict[str, Any]:
         state = _state(host, name)

@@ -47,7 +47,7 @@ class RayNode(Resource):
     def observe(self, host: Host) -> List[Difference]:
         name = service.service_name(host)
         now, wanted = service.read_spec(host, name), self._spec(host)
-        state = host.observed_service(name)
+        state = host.service_manager.observe(host, name)
         if now is None and not state["active"]:
             return [difference("add", "Ray %s" % self.role, after="service %s" % name)]
         stops = "Ray on %s" % host.name if state["active"] else ""
@@ -76,7 +76,7 @@ class RayNode(Resource):
 
     def ensure(self, host: Host) -> str:
         name = service.service_name(host)
-        state = host.observed_service(name)
+        state = host.service_manager.observe(host, name)
         same = service.read_spec(host, name) == self._spec(host) and state["enabled"]
         same = same and state["defined"] == host.service_manager.definition(host, name)
         if same and state["active"] and not state["failing"] and self._joins(host, set(), REJOIN_LIMIT):
@@ -139,7 +139,7 @@ class RayNode(Resource):
                 raise ray_checks.start_failure(host, name, "was not in the head's node list after %d s" % START_LIMIT)
             if now - looked > 1.0:
                 looked = now
-                state = host.observed_service(name)
+                state = host.service_manager.observe(host, name)
                 if state["failing"]:
                     raise ray_checks.start_failure(host, name, "ended right after its start")
             time.sleep(POLL)
@@ -158,7 +158,7 @@ class RayNode(Resource):
 
     def traces(self, host: Host) -> List[Difference]:
         name = service.service_name(host)
-        state = host.observed_service(name)
+        state = host.service_manager.observe(host, name)
         stops = "Ray on %s" % host.name if state["active"] or host.own_processes() else ""
         if stops or state["defined"] is not None or service.read_spec(host, name) or host.marker.get(self.key):
             return [difference("remove", "Ray %s" % self.role, before="service %s" % name, stops=stops)]
