@@ -189,8 +189,19 @@ def lost() -> None:
     os._exit(1)
 
 
+def heed_signals() -> None:
+    """Take the signal that an SSH server may send when it hangs up for what it is, or it would end us and leave our
+    children behind."""
+    import signal
+
+    for name in ("SIGHUP", "SIGTERM"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: lost())
+
+
 def main() -> None:
     """Hold the conversation; the exit code says nothing, the last message does."""
+    heed_signals()
     os.umask(0o022)  # under a hardened host's 077 the account that runs Ray could not read what root lays out for it
     conversation = Conversation()
     try:
