@@ -10,9 +10,9 @@ from pathlib import Path
 from provisioner.errors import InputError
 from provisioner.inventory.document import Document, load_document
 from provisioner.inventory.expansion import Entry, Expansion
-from provisioner.inventory.model import Host, Inventory, RayOptions, Ssh
+from provisioner.inventory.model import Host, Interpreter, Inventory, RayOptions, Ssh
 from provisioner.inventory.options import HEAD_ONLY, ONE_HOST_ONLY, Reader, Settings
-from provisioner.inventory.problems import Problems, listing
+from provisioner.inventory.problems import Problems, listing, suggestion
 from provisioner.inventory.uniqueness import check_hosts
 from provisioner.inventory.validation import validate
 
@@ -58,7 +58,10 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
     cluster = reader.settings()
     settings_at = functools.cache(lambda path: reader.settings(*path).over(cluster))
     hosts = [_host(entry, settings_at(entry.path)) for entry in Expansion(document, problems).entries()]
+    artifacts = reader.artifacts()
     _check_head(document, hosts, problems)
+    _check_python(document, hosts, problems)
+    _check_mirror(document, artifacts.mirror, hosts, problems)
     check_hosts(hosts, problems)
     problems.raise_any()
     top = document.value
@@ -68,16 +71,15 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
         hosts=tuple(hosts),
         file=path,
         vars=cluster.vars,
+        artifacts=artifacts,
+        **({"keep": top["keep"]} if "keep" in top else {}),
     )
 
 
 def _host(entry: Entry, settings: Settings) -> Host:
     """The finished host; whatever is missing was noted as a problem before."""
-    plain = {"packages": (), **settings.plain}
-    if plain.get("python", "controller") == "controller":
-        import platform
-
-        plain["python"] = platform.python_version()
+    python = {"version": "controller", **settings.python}
+    version = python.pop("version")
     is_head = entry.role == "head"
     options = {key: value for key, value in settings.ray.items() if is_head or key not in HEAD_ONLY}
     options.update({key: entry.along[key] for key in ONE_HOST_ONLY if key in entry.along})
@@ -85,13 +87,21 @@ def _host(entry: Entry, settings: Settings) -> Host:
         name=entry.name,
         role=entry.role,
         address=entry.along.get("address", entry.name),
+        python=_own_version() if version == "controller" else version,
+        interpreter=Interpreter(**python),
         ray=RayOptions(options, settings.labels, settings.resources, settings.env),
         ssh=Ssh(**settings.ssh),
         groups=tuple(entry.values.get("groups", ())),
         vars=settings.vars,
         place=entry.place,
-        **plain,
+        **{"packages": (), **settings.plain},
     )
+
+
+def _own_version() -> str:
+    import platform
+
+    return platform.python_version()
 
 
 def _check_scopes(document: Document, problems: Problems) -> None:
@@ -121,3 +131,32 @@ def _check_head(document: Document, hosts: list[Host], problems: Problems) -> No
         problems.add(message, heads[1].place, "move all but one to workers")
     elif not document.value["head"]:
         problems.add("there is no head", document.key_place("head"), "write head: {NAME: {address: ...}}")
+
+
+def _check_python(document: Document, hosts: list[Host], problems: Problems) -> None:
+    """Note hosts whose Python could never join the others: Ray compares the exact version, or the minor one."""
+    python = document.value["python"]
+    if not isinstance(python, str) and "version" not in python:
+        problems.add("'python' lacks the key 'version'", document.key_place("python"), "write python: 3.11.9")
+        return
+    for host in hosts[1:]:
+        if host.interpreter.match != hosts[0].interpreter.match:
+            remedy = "write `match` at the top, for all hosts"
+            problems.add(f"'{host.name}' has another `match` of Python than '{hosts[0].name}'", host.place, remedy)
+        elif _comparable(host) != _comparable(hosts[0]):
+            message = f"'{host.name}' has Python {host.python} and '{hosts[0].name}' {hosts[0].python}"
+            same_minor = host.python.rpartition(".")[0] == hosts[0].python.rpartition(".")[0]
+            remedy = "give all hosts one version" + (", or write `match: minor`" if same_minor else "")
+            problems.add(f"{message}: Ray would refuse the node", host.place, remedy)
+
+
+def _comparable(host: Host) -> str:
+    """Return the part of a host's Python that Ray compares."""
+    return host.python.rpartition(".")[0] if host.interpreter.match == "minor" else host.python
+
+
+def _check_mirror(document: Document, mirror: str, hosts: list[Host], problems: Problems) -> None:
+    names = {"head", "none", *(host.name for host in hosts)}
+    if mirror not in names:
+        place = document.place("artifacts", "mirror")
+        problems.add(f"the mirror '{mirror}' is no host of this inventory", place, suggestion(mirror, names))

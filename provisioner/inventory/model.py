@@ -76,6 +76,50 @@ class RayOptions:
 
 
 @dataclass(frozen=True)
+class Interpreter:
+    """Which Python a host uses beside its version, and where it comes from."""
+
+    source: str = "managed"
+    """``managed``: brought to the host; ``system``: found there; else the path of the interpreter on the host."""
+    match: Literal["exact", "minor"] = "exact"
+    """``minor``: the host may have another patch version of the same minor."""
+    mirror: str | None = None
+    """URL (file:, http: or https:) of a mirror of python-build-standalone's releases."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """A package index. ``url`` never holds credentials."""
+
+    url: str
+    username: str | None = None
+    password: Secret | None = None
+
+
+@dataclass(frozen=True)
+class ArtifactOptions:
+    """Where packages come from, on top of the user's own settings of uv, and how files reach the hosts."""
+
+    mirror: str = "head"
+    """Who hands files to the other hosts: ``head``, ``none`` or a host's name."""
+    port: int = 0
+    """TCP port on which it does; 0: any free one."""
+    index: Index | None = None
+    """In place of PyPI."""
+    extra_indexes: tuple[Index, ...] = ()
+    find_links: tuple[str, ...] = ()
+    """URLs, or absolute paths of folders."""
+    constraints: tuple[Path, ...] = ()
+    sdists: tuple[str, ...] = ()
+    """Names of packages that may be built from source."""
+
+    @property
+    def indexes(self) -> tuple[Index, ...]:
+        """Every index that is named, in place of PyPI or beside it."""
+        return (*self.extra_indexes, *((self.index,) if self.index else ()))
+
+
+@dataclass(frozen=True)
 class Host:
     """One machine of the inventory, with the cluster-wide values already merged in."""
 
@@ -84,10 +128,17 @@ class Host:
     address: str
     """IP address or DNS name under which the host is reached; defaults to its name."""
     python: str
-    """The exact version, such as ``3.11.9``."""
+    """The exact version, such as ``3.11.9``; with ``interpreter.match`` minor, the preferred one."""
     packages: tuple[str, ...]
     """Requirements installed beside ``ray[default]`` and ``redis``, as pip writes them."""
     ray: RayOptions
+    interpreter: Interpreter = Interpreter()
+    os: str | None = None
+    """``linux``, ``macos`` or ``windows``; None: not declared."""
+    arch: str | None = None
+    """``x86_64`` or ``aarch64``; None: not declared."""
+    glibc: str | None = None
+    """The oldest glibc, such as ``2.17``, that packages are chosen for; None: not declared."""
     ssh: Ssh = Ssh()
     become: bool = False
     """Work as root through sudo."""
@@ -121,6 +172,9 @@ class Inventory:
     hosts: tuple[Host, ...]
     file: Path
     vars: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: ArtifactOptions = ArtifactOptions()
+    keep: int = 2
+    """Old environments that stay on a host beside the one in use."""
 
     @property
     def head(self) -> Host:
@@ -141,4 +195,5 @@ class Inventory:
             ray = (*host.ray.env.values(), *host.ray.options.values())
             candidates = (host.ssh.password, host.ssh.passphrase, host.become_password, *ray)
             found.update(value.reveal() for value in candidates if isinstance(value, Secret))
+        found.update(index.password.reveal() for index in self.artifacts.indexes if index.password)
         return tuple(sorted(found))

@@ -1,4 +1,4 @@
-"""Converts the groups of values a host and the cluster share: ``ssh``, ``ray``, ``become_password``, ``vars``."""
+"""Converts the groups of values of a host and of the cluster: ``python``, ``ssh``, ``ray``, ``artifacts`` ..."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from provisioner.inventory import values
 from provisioner.inventory.document import Document, Step
+from provisioner.inventory.model import ArtifactOptions, Index
 from provisioner.inventory.problems import Problems
 from provisioner.inventory.values import BadValue
 
@@ -40,7 +41,8 @@ class Settings:
     """What one level of the inventory (the cluster, or one host) says, converted."""
 
     plain: dict[str, Any] = field(default_factory=dict)
-    """python, packages, become, become_password, root, service, account: replaced by the host's."""
+    """os, arch, glibc, packages, become, become_password, root, service, account: replaced by the host's."""
+    python: dict[str, Any] = field(default_factory=dict)
     ssh: dict[str, Any] = field(default_factory=dict)
     ray: dict[str, Any] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
@@ -70,6 +72,7 @@ class Reader:
         read = self._section
         return Settings(
             plain=read(plain, path, self._plain),
+            python=read(*self._python_at(path), self._python),
             ssh=read(self._mapping((*path, "ssh")), (*path, "ssh"), self._ssh),
             ray=read({key: value for key, value in ray.items() if key not in _SEPARATE}, (*path, "ray"), self._ray),
             labels=read(ray.get("labels", {}), (*path, "ray", "labels"), lambda _, value: values.as_text(value)),
@@ -94,6 +97,36 @@ class Reader:
             except BadValue as error:
                 self._problems.add(str(error), self._document.place(*path, key))
         return converted
+
+    def _python_at(self, path: tuple[Step, ...]) -> tuple[Mapping[str, Any], tuple[Step, ...]]:
+        """Return what a level says of Python, whichever of the two forms it has, and where."""
+        short = self._mapping(path).get("python")
+        return ({"version": short}, path) if isinstance(short, str) else (self._mapping((*path, "python")), path)
+
+    def _python(self, key: str, value: str) -> str:
+        return values.place_url(value, self._folder) if key == "mirror" else value
+
+    def artifacts(self) -> ArtifactOptions:
+        """Convert the section ``artifacts`` of the cluster."""
+        section = self._mapping(("artifacts",))
+        return ArtifactOptions(**self._section(section, ("artifacts",), self._artifact))
+
+    def _artifact(self, key: str, value: Any) -> Any:
+        if key == "index":
+            return self._index(value)
+        if key == "extra_indexes":
+            return tuple(self._index(index) for index in value)
+        if key == "find_links":
+            return tuple(values.place_url(text, self._folder) for text in value)
+        if key == "constraints":
+            return tuple(values.existing_file(text, self._folder) for text in value)
+        return tuple(value) if key == "sdists" else value
+
+    def _index(self, value: str | Mapping[str, Any]) -> Index:
+        given: Mapping[str, Any] = {"url": value} if isinstance(value, str) else value
+        values.forbid_credentials(given["url"])
+        password = self._secret(given["password"]) if "password" in given else None
+        return Index(given["url"], given.get("username"), password)
 
     def _plain(self, key: str, value: Any) -> Any:
         if key == "packages":
@@ -124,7 +157,7 @@ class Reader:
         return value
 
 
-_PLAIN = ("python", "packages", "become", "become_password", "root", "service", "account")
+_PLAIN = ("os", "arch", "glibc", "packages", "become", "become_password", "root", "service", "account")
 
 
 def _packages(requirements: list[str]) -> tuple[str, ...]:

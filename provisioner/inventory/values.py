@@ -120,3 +120,20 @@ def forbid_secret(value: Any) -> None:
     """Refuse ``{from_env: ...}`` where values may be printed."""
     if isinstance(value, Mapping) and len(value) == 1 and set(value) <= {"from_env", "from_file"}:
         raise BadValue("variables of the playbook cannot be secrets; ray: {env: ...} can")
+
+
+def place_url(text: str, folder: Path) -> str:
+    """The URL of a place that is given as one, or as a folder: ``~`` expanded, relative to the inventory's folder."""
+    forbid_credentials(text)
+    if re.match(r"(https?|file)://", text):
+        return text
+    try:
+        return Path(os.path.normpath(folder / Path(text).expanduser())).as_uri()
+    except (RuntimeError, ValueError) as error:
+        raise BadValue(f"'{text}' is neither a URL nor a folder: {error}") from None
+
+
+def forbid_credentials(url: str) -> None:
+    """Refuse a URL with a user or password inside: what stands in the inventory may be printed."""
+    if re.match(r"\w+://[^/\s@]+@", url):
+        raise BadValue("a user or password in a URL is not kept secret; an index takes {url:, username:, password:}")

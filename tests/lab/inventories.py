@@ -22,7 +22,7 @@ def write_inventory(path: Path, cluster: str, machines: Sequence[Machine], **ove
     head, *workers = machines
     content: dict[str, Any] = {
         "cluster": cluster,
-        "python": "3.11.2",
+        "python": {"version": "3.11.2", "source": "system"},
         "ray": {"version": "2.60.0"},
         "ssh": {"user": "root", "key": str(head.lab.golden.key), "known_hosts": str(known)},
         "head": {head.name: {"address": head.ip}},

@@ -12,7 +12,7 @@ import pytest
 from provisioner.errors import InputError, InputErrors
 from provisioner.inventory import values
 from provisioner.inventory.load import SCHEMA, find_inventory, load_inventory
-from provisioner.inventory.model import Inventory, Secret
+from provisioner.inventory.model import Index, Interpreter, Inventory, Secret
 from provisioner.inventory.options import HEAD_ONLY, ONE_HOST_ONLY
 
 EXAMPLE = Path(__file__).parents[2] / "inventory" / "example.yml"
@@ -78,7 +78,7 @@ def test_the_least_inventory(file: Path) -> None:
 def test_a_host_wins_over_the_cluster_key_by_key(file: Path) -> None:
     text = """\
         cluster: lab
-        python: 3.11.9
+        python: {version: 3.11.9, match: minor, source: system}
         packages: [a, b]
         become: true
         service: process
@@ -88,7 +88,7 @@ def test_a_host_wins_over_the_cluster_key_by_key(file: Path) -> None:
         head: {ctl: null}
         workers:
           w:
-            python: 3.12.1
+            python: 3.11.7
             packages: [c]
             become: false
             ssh: {user: kim}
@@ -97,7 +97,8 @@ def test_a_host_wins_over_the_cluster_key_by_key(file: Path) -> None:
         """
     inventory = load(file, text)
     worker = inventory.workers[0]
-    assert (worker.python, worker.packages, worker.become, worker.service) == ("3.12.1", ("c",), False, "process")
+    assert (worker.python, worker.packages, worker.become, worker.service) == ("3.11.7", ("c",), False, "process")
+    assert worker.interpreter == Interpreter(source="system", match="minor")
     assert (worker.ssh.user, worker.ssh.port) == ("kim", 22)
     assert (worker.vars, inventory.vars) == ({"x": 1, "y": 2}, {"x": 1, "y": 1})
     assert worker.ray.options == {"num_cpus": 4}
@@ -106,6 +107,41 @@ def test_a_host_wins_over_the_cluster_key_by_key(file: Path) -> None:
     assert inventory.head.ray.options == {"num_cpus": 2, "port": 7000}
     assert inventory.head.ray.labels == {"a": "1", "b": "true"}
     assert inventory.head.ray.env["B"] == "3.10"
+
+
+def test_where_python_and_packages_come_from(file: Path) -> None:
+    (file.parent / "constraints.txt").write_text("numpy<3\n")
+    text = """\
+        cluster: lab
+        python: {version: 3.11.9, mirror: pythons}
+        ray: {version: 2.60.0}
+        keep: 0
+        artifacts:
+          mirror: w
+          port: 7777
+          index: https://pypi.lab/simple
+          extra_indexes: [{url: https://more.lab/simple, username: kim, password: {from_env: INDEX_PW}}]
+          find_links: [wheels, "https://wheels.lab/"]
+          constraints: [constraints.txt]
+          sdists: [legacy]
+        head: [ctl]
+        workers: {w: {os: windows, arch: x86_64, python: {source: system}}, old: {glibc: "2.17"}}
+        """
+    inventory = load(file, text, INDEX_PW="i-pw")
+    found, mirror = inventory.artifacts, (file.parent / "pythons").as_uri()
+    assert (found.mirror, found.port, inventory.keep) == ("w", 7777, 0)
+    assert found.index == Index("https://pypi.lab/simple")
+    assert found.extra_indexes == (Index("https://more.lab/simple", "kim", Secret("i-pw", "from_env: INDEX_PW")),)
+    assert found.find_links == ((file.parent / "wheels").as_uri(), "https://wheels.lab/")
+    assert found.constraints == (file.parent / "constraints.txt",)
+    assert found.sdists == ("legacy",)
+    assert inventory.secrets() == ("i-pw",)
+    assert [host.interpreter.source for host in inventory.hosts] == ["managed", "system", "managed"]
+    assert inventory.host("w").interpreter.mirror == mirror
+    assert [(host.os, host.arch, host.glibc) for host in inventory.workers] == [
+        ("windows", "x86_64", None),
+        (None, None, "2.17"),
+    ]
 
 
 def test_secrets_and_files(file: Path) -> None:
@@ -152,9 +188,28 @@ BAD: list[tuple[str, str, str]] = [
     ("- a\n", "1:1", "the file wants a mapping; got a list"),
     ("cluster: lab\npython: 3.11.9\nray: {version: 2.60.0}\n", "1:1", "the file lacks the key 'head'"),
     (HEAD + "wrokers: {}\n", "5:1", "unknown key 'wrokers'\n  -> did you mean 'workers'?"),
-    (HEAD + "zzz: 1\n", "5:1", "unknown key 'zzz'\n  -> allowed: account, become,"),
+    (HEAD + "zzz: 1\n", "5:1", "unknown key 'zzz'\n  -> allowed: account, arch, artifacts, become,"),
     (HEAD + "workers: {w: {adress: x}}\n", "5:15", "unknown key 'adress'\n  -> did you mean 'address'?"),
     (HEAD + "become: 'yes'\n", "5:9", "'become' wants true or false; got 'yes'"),
+    (HEAD + "workers: {w: {python: 3.11}}\n", "5:23", "'python' wants an exact version such as 3.11.9"),
+    (HEAD + "workers: {w: {python: 3.11.8}}\n", "5:11", "'w' has Python 3.11.8 and 'ctl' 3.11.9: Ray would refuse"),
+    (HEAD + "workers: {w: {python: 3.11.8}}\n", "5:11", "or write `match: minor`"),
+    (HEAD + "workers: {w: {python: {match: minor}}}\n", "5:11", "'w' has another `match` of Python than 'ctl'"),
+    (HEAD + "workers: {w: {python: {source: /}}}\n", "5:32", "'source' wants managed, system, or the absolute path"),
+    (HEAD.replace("3.11.9", "{source: system}"), "2:1", "'python' lacks the key 'version'"),
+    (
+        HEAD + "artifacts: {mirror: crl}\n",
+        "5:21",
+        "the mirror 'crl' is no host of this inventory\n  -> did you mean 'ctl'?",
+    ),
+    (HEAD + "artifacts: {index: pypi.lab}\n", "5:20", "'index' wants a URL, or {url: ...,"),
+    (
+        HEAD + "artifacts: {index: 'https://me:pw@pypi.lab/'}\n",
+        "5:20",
+        "a user or password in a URL is not kept secret",
+    ),
+    (HEAD + "artifacts: {constraints: [no.txt]}\n", "5:26", "there is no file"),
+    (HEAD + "glibc: 2.17\n", "5:8", "'glibc' wants a glibc version in quotes"),
     (HEAD + "become: yes\n", "5:9", "'become' wants true or false; got 'yes'"),
     (HEAD + "ssh: {port: 22:10}\n", "5:13", "'port' wants a port from 1 to 65535; got '22:10'"),
     (HEAD + "ssh: {port: 0}\n", "5:13", "'port' wants a port from 1 to 65535; got 0"),
