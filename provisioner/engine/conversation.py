@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from typing import Any
 
 from provisioner.declaration import Declaration
 from provisioner.engine.gates import Gate, Gates
+from provisioner.engine.line import Line
 from provisioner.engine.outcome import Outcome
 from provisioner.engine.shared import Shared
 from provisioner.errors import HostFailed, ProvisionError, Unreachable
@@ -26,12 +26,10 @@ from provisioner.events import (
     TaskStarted,
     Verb,
 )
-from provisioner.transport.session import SILENCE, Session, open_session
+from provisioner.transport.session import open_session
 
 Message = dict[str, Any]
 
-BEAT = 15.0
-"""Seconds between two signs of life to the host."""
 TELL = 10.0
 """Seconds between two words to the user about a task that goes on."""
 OBSERVE_LIMIT = 120.0
@@ -57,14 +55,11 @@ class Conversation:
         self._verb = verb
         self._observer = observer
         self.gates = gates
-        self._inbox: queue.Queue[Message] = queue.Queue()
-        self._session: Session | None = None
+        self._line = Line(declaration.host.name, self._take, self._watch)
         self._observed: dict[int, list[Message]] = {}
         self._task: tuple[str, float] | None = None
-        self._last_beat = self._last_told = time.monotonic()
+        self._last_told = time.monotonic()
         self._doing_now = ""
-        self._depends = False
-        """Waits for something that other conversations do; only then is it worth waking."""
         self.host = declaration.host
         self.name = declaration.host.name
         self._slot = run.slots if self._is_limited() else threading.Semaphore()
@@ -87,33 +82,21 @@ class Conversation:
 
     def wake(self) -> None:
         """Have the conversation look at gates and decisions again."""
-        if self._depends:
-            self._inbox.put({"type": "wake"})
+        self._line.wake()
 
     def _open(self) -> None:
         self._doing("connecting")
         target, become = self._run.target(self.host)
         hello = dict(self._declaration.hello)
         session = open_session(self._run.connector, target, become, hello, self._doing)
-        self._session = session
+        self._line.connect(session)
         self._run.switchboard.connect(self.name, session.wire.send)
-        self._inbox.put(session.first)
-        threading.Thread(target=self._read, args=(session,), daemon=True, name=f"read {self.name}").start()
-
-    def _read(self, session: Session) -> None:
-        """Put every message into the inbox until the host ends the conversation or breaks its rules."""
-        try:
-            while (message := session.wire.receive()) is not None:
-                self._inbox.put(message)
-        except ProvisionError as error:
-            self._inbox.put({"type": "error", "message": error.message, "remedy": error.remedy, "task": ""})
-        self._inbox.put({"type": "closed"})
 
     def _observe(self) -> tuple[Difference, ...]:
-        facts = self._expect("facts", OBSERVE_LIMIT)["facts"]
+        facts = self._line.expect("facts", OBSERVE_LIMIT)["facts"]
         self._emit(HostConnected(self._run.now(), self.name, facts))
         self._judge_clock(facts)
-        observed = self._expect("observed", OBSERVE_LIMIT)
+        observed = self._line.expect("observed", OBSERVE_LIMIT)
         found = []
         for row in observed["tasks"]:
             self._observed.setdefault(row["play"], []).append(row)
@@ -143,7 +126,7 @@ class Conversation:
             return
         if (self._verb == "teardown" and differences) or _stopping(differences):
             self._doing("waiting for your word")
-            self._pump(lambda: self._run.consent.decision is not None)
+            self._line.wait(lambda: self._run.consent.decision is not None)
             if not self._run.consent.decision:
                 self.outcome.refused = True
                 stopped = ", ".join(sorted({difference.stops for difference in differences if difference.stops}))
@@ -157,10 +140,7 @@ class Conversation:
         """Go through the plays in order, each behind its gate."""
         plays = list(enumerate(self._declaration.plays))
         for index, play in reversed(plays) if self._verb == "teardown" else plays:
-            if self.gates.state(play) is Gate.WAITING:
-                self._doing(f"waiting for its turn: {play}")
-                self._pump(lambda play=play: self.gates.state(play) is not Gate.WAITING)
-            if self.gates.state(play) is Gate.SHUT:
+            if self._gate(play) is Gate.SHUT:
                 for row in self._observed.get(index, []):
                     if row["differences"]:
                         self.outcome.count("skipped")
@@ -170,6 +150,13 @@ class Conversation:
             self.gates.through(play, self.name, good)
             if not good and self._verb != "teardown":
                 return
+
+    def _gate(self, play: str) -> Gate:
+        """Wait until the play's gate has opened, or is known to stay shut."""
+        if self.gates.state(play) is Gate.WAITING:
+            self._doing(f"waiting for its turn: {play}")
+            self._line.wait(lambda: self.gates.state(play) is not Gate.WAITING)
+        return self.gates.state(play)
 
     def _is_due(self, index: int) -> bool:
         if any(row["differences"] for row in self._observed.get(index, [])):
@@ -184,10 +171,10 @@ class Conversation:
         return self.host.role != "head" and self._verb == self._run.options.verb
 
     def _work(self, index: int) -> bool:
-        self._pump(lambda: self._slot.acquire(blocking=False))
+        self._line.wait(lambda: self._slot.acquire(blocking=False))
         try:
-            self._send({"type": "play", "index": index, "changed": self._run.changed.is_set()})
-            return bool(self._expect("played", None)["ok"])
+            self._line.send({"type": "play", "index": index, "changed": self._run.changed.is_set()})
+            return bool(self._line.expect("played", None)["ok"])
         finally:
             self._slot.release()
             self._run.wake_all()
@@ -195,19 +182,18 @@ class Conversation:
     def _stay(self) -> None:
         """The head stays to answer until every other host is finished."""
         if self.host.role == "head":
-            self._pump(lambda: self._run.others_finished(self.name))
+            self._line.wait(lambda: self._run.others_finished(self.name))
 
     def _end(self) -> None:
         clean = self._verb == "teardown" and self.outcome.trouble is None
-        self._send({"type": "end", "clean": clean, "purge": self._run.options.purge})
-        self._expect("bye", 60.0)
+        self._line.send({"type": "end", "clean": clean, "purge": self._run.options.purge})
+        self._line.expect("bye", 60.0)
 
     def _leave(self) -> None:
         self._run.switchboard.gone(self.name)
         self._pass_all_gates(good=False)
         self._run.consent.settle(self.name)
-        if self._session is not None:
-            self._session.close()
+        self._line.close()
         outcome = self.outcome
         if not self._observer or outcome.trouble:
             self._run.emit(
@@ -224,48 +210,18 @@ class Conversation:
                 self.gates.through(play, self.name, good=True)
         self.gates.gone(self.name)
 
-    def _expect(self, kind: str, limit: float | None) -> Message:
-        """Take messages until one of that kind comes; ``limit`` in seconds, None: each task has its own."""
-        found: list[Message] = []
-
-        def arrived() -> bool:
-            return bool(found)
-
-        self._pump(arrived, kind, found, limit)
-        return found[0]
-
-    def _pump(self, done: Any, kind: str = "", found: list[Message] | None = None, limit: float | None = None) -> None:
-        """Take messages from the inbox until ``done()``; keeps the host informed that we are there."""
-        deadline = time.monotonic() + limit if limit else None
-        self._depends = not kind
-        while not done():
-            self._watch(deadline, kind)
-            try:
-                message = self._inbox.get(timeout=1.0)
-            except queue.Empty:
-                continue
-            if kind and message["type"] == kind and found is not None:
-                found.append(message)
-            else:
-                self._take(message)
-
-    def _watch(self, deadline: float | None, kind: str) -> None:
-        assert self._session is not None
-        now = time.monotonic()
-        silent = now - self._session.wire.last_heard
-        if silent > SILENCE:
-            raise Unreachable(f"the host has been silent for {silent:.0f} s", remedy="is it on, and its link up?")
-        if deadline and now > deadline:
-            raise HostFailed(f"the host did not say {kind!r} in time", remedy="see its load and disk")
-        if self._task and now - self._task[1] > self._run.options.task_timeout:
-            limit = self._run.options.task_timeout
-            raise HostFailed(f"{self._task[0]!r} did not end within {limit:.0f} s", remedy="see --timeout")
-        if self._task and now - self._last_told > TELL:
+    def _watch(self, now: float) -> None:
+        """Limit the task that runs, and tell the user of one that takes its time."""
+        if not self._task:
+            return
+        name, since = self._task
+        if now - since > self._run.options.task_timeout:
+            raise HostFailed(
+                f"{name!r} did not end within {self._run.options.task_timeout:.0f} s", remedy="see --timeout"
+            )
+        if now - self._last_told > TELL:
             self._last_told = now
-            self._emit(StillDoing(self._run.now(), self.name, self._task[0], self._doing_now, now - self._task[1]))
-        if now - self._last_beat > BEAT:
-            self._last_beat = now
-            self._send({"type": "beat"})
+            self._emit(StillDoing(self._run.now(), self.name, name, self._doing_now, now - since))
 
     def _take(self, message: Message) -> None:
         handler = getattr(self, "_on_" + message["type"], None)
@@ -273,10 +229,10 @@ class Conversation:
             raise HostFailed(f"the host sent a message that we don't know: {message['type'][:40]!r}")
         handler(message)
 
-    def _on_wake(self, message: Message) -> None:
-        """Nothing to do: the loop looks at its condition again."""
+    def _on_beat(self, message: Message) -> None:
+        """A sign of life, which the wire has noted."""
 
-    _on_beat = _on_ready = _on_wake
+    _on_ready = _on_beat
 
     def _on_closed(self, message: Message) -> None:
         raise Unreachable("the connection broke off", remedy="run the same command again")
@@ -327,7 +283,7 @@ class Conversation:
         except ProvisionError as error:
             reply = {"error": error.message, "remedy": error.remedy}
         try:
-            self._send({"type": "answer", "id": message["id"], **reply})
+            self._line.send({"type": "answer", "id": message["id"], **reply})
         except Unreachable:
             return
 
@@ -335,12 +291,7 @@ class Conversation:
         """Send the content the host asked for."""
         sha256, files = message["sha256"], self._declaration.files
         source = files[sha256] if sha256 in files else self._run.artifacts.open(sha256)
-        assert self._session is not None
-        self._session.wire.send_blob(message["id"], sha256, source, lambda sent, size: None)
-
-    def _send(self, message: Message) -> None:
-        assert self._session is not None
-        self._session.wire.send(message)
+        self._line.session.wire.send_blob(message["id"], sha256, source, lambda sent, size: None)
 
     def _doing(self, text: str) -> None:
         self._emit(Doing(self._run.now(), self.name, text))

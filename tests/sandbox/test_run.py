@@ -387,10 +387,10 @@ def test_a_task_that_takes_too_long_is_ended_on_the_host(cluster: Callable[[int]
 
 def test_waiting_for_a_slot_is_not_silence(cluster: Callable[[int], Cluster], monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that waits for its turn hears from us all the time, or it would give us up."""
-    from provisioner.engine import conversation
+    from provisioner.engine import line
     from provisioner.transport.wire import Wire
 
-    monkeypatch.setattr(conversation, "BEAT", 0.5)
+    monkeypatch.setattr(line, "BEAT", 0.5)
     beats: set[str] = set()
     send = Wire.send
 

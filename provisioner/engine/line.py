@@ -1,0 +1,117 @@
+"""Our end of the channel to one host: an inbox that a thread of its own fills, and waiting that has limits."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from provisioner.errors import HostFailed, ProvisionError, Unreachable
+from provisioner.transport.session import SILENCE, Session
+
+Message = dict[str, Any]
+
+BEAT = 15.0
+"""Seconds between two signs of life to the host."""
+
+
+class Line:
+    """Messages to and from one host. One thread waits; any thread may send and wake it.
+
+    Args:
+        name: the host's inventory name, for the reading thread.
+        take: called with every message that is not the one waited for.
+        watch: called with ``time.monotonic()`` about once a second while waiting; may raise to end the wait.
+    """
+
+    def __init__(self, name: str, take: Callable[[Message], None], watch: Callable[[float], None]) -> None:
+        self._name = name
+        self._take = take
+        self._watch = watch
+        self._inbox: queue.Queue[Message] = queue.Queue()
+        self._session: Session | None = None
+        self._last_beat = time.monotonic()
+        self._depends = False
+        """Waits for something that other conversations do; only then is it worth waking."""
+
+    def connect(self, session: Session) -> None:
+        """Begin to read what the host says."""
+        self._session = session
+        self._inbox.put(session.first)
+        threading.Thread(target=self._read, args=(session,), daemon=True, name=f"read {self._name}").start()
+
+    @property
+    def session(self) -> Session:
+        assert self._session is not None
+        return self._session
+
+    def send(self, message: Message) -> None:
+        """Send one message; Unreachable if the connection is gone."""
+        self.session.wire.send(message)
+
+    def wake(self) -> None:
+        """Have ``wait`` look at its condition again."""
+        if self._depends:
+            self._inbox.put({"type": "wake"})
+
+    def expect(self, kind: str, limit: float | None) -> Message:
+        """Take messages until one of that kind comes; ``limit`` in seconds, None: whatever watches sets one.
+
+        Raises:
+            HostFailed, Unreachable: it did not come in time, or the host is silent.
+        """
+        found: list[Message] = []
+
+        def is_it(message: Message) -> bool:
+            if message["type"] == kind:
+                found.append(message)
+            return bool(found)
+
+        self._depends = False
+        self._pump(lambda: bool(found), is_it, time.monotonic() + limit if limit else None, kind)
+        return found[0]
+
+    def wait(self, done: Callable[[], bool]) -> None:
+        """Take messages until ``done()``, which is asked after each message and each ``wake``."""
+        self._depends = True
+        self._pump(done, lambda message: False, None, "")
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+
+    def _read(self, session: Session) -> None:
+        """Put every message into the inbox until the host ends the conversation or breaks its rules."""
+        try:
+            while (message := session.wire.receive()) is not None:
+                self._inbox.put(message)
+        except ProvisionError as error:
+            self._inbox.put({"type": "error", "message": error.message, "remedy": error.remedy, "task": ""})
+        self._inbox.put({"type": "closed"})
+
+    def _pump(
+        self, done: Callable[[], bool], is_it: Callable[[Message], bool], deadline: float | None, kind: str
+    ) -> None:
+        """Take messages from the inbox until ``done()``; keeps the host informed that we are there."""
+        while not done():
+            self._look_around(deadline, kind)
+            try:
+                message = self._inbox.get(timeout=1.0)
+            except queue.Empty:
+                continue
+            if message["type"] != "wake" and not is_it(message):
+                self._take(message)
+
+    def _look_around(self, deadline: float | None, kind: str) -> None:
+        now = time.monotonic()
+        silent = now - self.session.wire.last_heard
+        if silent > SILENCE:
+            raise Unreachable(f"the host has been silent for {silent:.0f} s", remedy="is it on, and its link up?")
+        if deadline and now > deadline:
+            raise HostFailed(f"the host did not say {kind!r} in time", remedy="see its load and disk")
+        self._watch(now)
+        if now - self._last_beat > BEAT:
+            self._last_beat = now
+            self.send({"type": "beat"})
