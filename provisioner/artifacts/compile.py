@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -16,13 +15,11 @@ from urllib.parse import unquote, urlsplit
 from provisioner.artifacts.addresses import redact
 from provisioner.artifacts.explain import explain
 from provisioner.artifacts.platform import MACOS_TARGET, Platform
+from provisioner.artifacts.program import REINSTALL, uv_program
 from provisioner.errors import InputError, ProvisionError
 
 LIMIT = 300.0
 """Seconds that uv may take to find a set of packages."""
-_REINSTALL = "Install the provisioner again: its package uv is damaged."
-_FINDING = threading.Lock()
-"""find_uv_bin asks sysconfig, which two threads must not do for the first time at once (seen with Python 3.11)."""
 
 
 def check_inputs(python: str, requirements: Sequence[str]) -> None:
@@ -48,9 +45,10 @@ def check_inputs(python: str, requirements: Sequence[str]) -> None:
 
 def compile_pylock(platform: Platform, python: str, requirements: Sequence[str]) -> str:
     """Return uv's pylock.toml for these requirements on that platform. The user's own uv settings hold."""
-    arguments = [_uv(), "pip", "compile", "--format", "pylock.toml", "--generate-hashes", "--only-binary", ":all:"]
-    arguments += ["--python-platform", platform.uv_name, "--python-version", python, "--python", sys.executable]
-    arguments += ["--no-python-downloads", "--no-header", "--no-annotate", "--color", "never", "--quiet"]
+    arguments = [uv_program(), "pip", "compile", "--format", "pylock.toml", "--generate-hashes"]
+    arguments += ["--only-binary", ":all:", "--python-platform", platform.uv_name, "--python-version", python]
+    arguments += ["--python", sys.executable, "--no-python-downloads", "--no-header", "--no-annotate"]
+    arguments += ["--color", "never", "--quiet"]
     macos = ".".join(str(part) for part in MACOS_TARGET)
     try:
         # an empty project folder: the settings of whatever project the user stands in are none of ours
@@ -71,7 +69,7 @@ def compile_pylock(platform: Platform, python: str, requirements: Sequence[str])
             remedy="Look at the connection to the package index, or name exact versions.",
         ) from error
     except OSError as error:
-        raise ProvisionError(f"uv does not start: {error.strerror or error}", remedy=_REINSTALL) from error
+        raise ProvisionError(f"uv does not start: {error.strerror or error}", remedy=REINSTALL) from error
     if done.returncode != 0:
         raise explain(done.stderr, requirements, described(platform, python))
     return done.stdout
@@ -84,7 +82,7 @@ def parse_pylock(text: str) -> list[tuple[str, str, list[dict[str, Any]]]]:
         packages = toml.loads(text).get("packages", [])
         return [(str(p["name"]), str(p.get("version", "")), [_file(file) for file in _files(p)]) for p in packages]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ProvisionError(f"uv's lock cannot be read: {error!r}", remedy=_REINSTALL) from error
+        raise ProvisionError(f"uv's lock cannot be read: {error!r}", remedy=REINSTALL) from error
 
 
 def described(platform: Platform, python: str) -> str:
@@ -104,13 +102,3 @@ def _file(entry: dict[str, Any]) -> dict[str, Any]:
     filename = entry.get("name") or unquote(urlsplit(url).path.rpartition("/")[2])
     size, sha256 = int(entry.get("size", 0)), str(entry.get("hashes", {}).get("sha256", ""))
     return {"filename": str(filename), "url": url, "size": size, "sha256": sha256}
-
-
-def _uv() -> str:
-    import uv
-
-    try:
-        with _FINDING:
-            return os.fsdecode(uv.find_uv_bin())
-    except FileNotFoundError as error:
-        raise ProvisionError("the program uv is missing on this machine", remedy=_REINSTALL) from error

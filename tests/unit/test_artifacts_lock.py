@@ -270,7 +270,7 @@ def test_uv_locks_for_another_platform(index: Path, tmp_path: Path) -> None:
 def test_the_same_inputs_do_not_run_uv_again(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = Cache(tmp_path / "cache")
     first = resolve_lock(WINDOWS, "3.11.9", ("demo", "colour"), cache)
-    monkeypatch.setattr("provisioner.artifacts.compile._uv", lambda: pytest.fail("uv was started"))
+    monkeypatch.setattr("provisioner.artifacts.compile.uv_program", lambda: pytest.fail("uv was started"))
     began = time.perf_counter()
     assert resolve_lock(WINDOWS, "3.11.9", ("colour", "demo"), cache) == first
     assert time.perf_counter() - began < 0.05
@@ -308,6 +308,6 @@ def test_uv_has_a_time_limit(index: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_damaged_uv_is_no_traceback(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("provisioner.artifacts.compile._uv", lambda: str(tmp_path / "gone"))
+    monkeypatch.setattr("provisioner.artifacts.compile.uv_program", lambda: str(tmp_path / "gone"))
     with pytest.raises(ProvisionError, match="uv does not start"):
         resolve_lock(WINDOWS, "3.11.9", ("demo",), Cache(tmp_path))
