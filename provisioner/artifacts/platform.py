@@ -14,8 +14,9 @@ MACOS_TARGET = (13, 0)
 
 _OLDEST_GLIBC = 17
 """Ray's wheels are manylinux2014: they need glibc 2.17."""
-_GLIBC_LEVELS = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
-"""The minor versions of glibc 2 that ``uv pip compile --python-platform`` knows."""
+_GLIBC_LEVELS = (17, 28)
+"""The minor versions of glibc 2 that wheels are built for: manylinux2014 and manylinux_2_28. uv knows more, and
+each would give the hosts of one fleet another set."""
 
 _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "x64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 _SUPPORTED = "Ray has wheels for Linux (glibc) and macOS on x86_64 and arm64, and for Windows on x86_64"
@@ -63,7 +64,7 @@ class Platform:
 
     @property
     def glibc_level(self) -> int:
-        """The greatest minor version of glibc 2 that uv knows and this host has."""
+        """The minor version of the newest glibc 2 whose wheels are taken for this host."""
         if self.libc != "glibc":
             raise self._unsupported(f"Linux with {self.libc or 'an unknown C library'}")
         match = re.fullmatch(r"2\.(\d+)(\..*)?", self.libc_version)

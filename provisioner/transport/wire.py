@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 from paramiko import Channel
 
@@ -20,6 +20,20 @@ LONGEST_LINE = 64 * 1024 * 1024
 """Bytes of one line at most: a host that sends more is cut off."""
 NOISE = 64 * 1024
 """Bytes that a login may print before our program speaks."""
+
+
+class Blob(Protocol):
+    """Content that lies inside something else, as a file in a bundle."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
+    def open(self) -> BinaryIO:
+        """Return it as a file of its own, from its beginning; it can be sought in."""
+
+
+Source = Path | bytes | Blob
 
 
 class Wire:
@@ -41,14 +55,14 @@ class Wire:
         """Send one message; Unreachable if the connection is gone."""
         self._write(json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n")
 
-    def send_blob(self, number: int, sha256: str, source: Path | bytes, progress: Callable[[int, int], None]) -> None:
-        """Send a file or bytes as the answer to the host's request ``number``.
+    def send_blob(self, number: int, sha256: str, source: Source, progress: Callable[[int, int], None]) -> None:
+        """Send a file, bytes or a blob as the answer to the host's request ``number``.
 
         ``progress`` hears the bytes sent so far and the bytes in all.
         """
-        size = source.stat().st_size if isinstance(source, Path) else len(source)
+        size, opened = _sized(source)
         head = json.dumps({"type": "blob", "id": number, "sha256": sha256, "size": size}).encode("ascii") + b"\n"
-        with self._lock, source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
+        with self._lock, opened as file:
             self._write_locked(head)
             sent = 0
             # One packet per call: paramiko's sendall copies what is left of its buffer after every packet.
@@ -130,3 +144,12 @@ class Wire:
             f"the host sends what is no message of ours: {line[:80].decode('ascii', 'backslashreplace')}",
             host=self._host,
         )
+
+
+def _sized(source: Source) -> tuple[int, BinaryIO]:
+    """Return how many bytes there are, and a file to read them from."""
+    if isinstance(source, bytes):
+        return len(source), io.BytesIO(source)
+    if isinstance(source, Path):
+        return source.stat().st_size, source.open("rb")
+    return source.size, source.open()

@@ -19,12 +19,12 @@ WINDOWS = Platform("windows", "x86_64")
 @pytest.mark.parametrize(
     ("facts", "uv_name", "key"),
     [
-        (("linux", "x86_64", "glibc", "2.36"), "x86_64-manylinux_2_36", "linux-x86_64-glibc2.36"),
+        (("linux", "x86_64", "glibc", "2.36"), "x86_64-manylinux_2_28", "linux-x86_64-glibc2.28"),
         (("linux", "x86_64", "glibc", "2.17"), "x86_64-manylinux_2_17", "linux-x86_64-glibc2.17"),
         (("linux", "x86_64", "glibc", "2.27"), "x86_64-manylinux_2_17", "linux-x86_64-glibc2.17"),
         (("linux", "x86_64", "glibc", "2.30"), "x86_64-manylinux_2_28", "linux-x86_64-glibc2.28"),
-        (("linux", "aarch64", "glibc", "2.35"), "aarch64-manylinux_2_35", "linux-aarch64-glibc2.35"),
-        (("linux", "arm64", "glibc", "2.99"), "aarch64-manylinux_2_40", "linux-aarch64-glibc2.40"),
+        (("linux", "aarch64", "glibc", "2.35"), "aarch64-manylinux_2_28", "linux-aarch64-glibc2.28"),
+        (("linux", "arm64", "glibc", "2.99"), "aarch64-manylinux_2_28", "linux-aarch64-glibc2.28"),
         (("macos", "arm64", "", ""), "aarch64-apple-darwin", "macos-aarch64"),
         (("macos", "x86_64", "", ""), "x86_64-apple-darwin", "macos-x86_64"),
         (("windows", "AMD64", "", ""), "x86_64-pc-windows-msvc", "windows-x86_64"),
@@ -83,7 +83,7 @@ AIOHTTP = [
 @pytest.mark.parametrize(
     ("platform", "python", "files", "ending"),
     [
-        (LINUX, "3.11.2", CRYPTOGRAPHY, "abi3-manylinux_2_34_x86_64"),
+        (LINUX, "3.11.2", CRYPTOGRAPHY, "abi3-manylinux_2_28_x86_64"),
         (OLD_LINUX, "3.11.2", CRYPTOGRAPHY, "abi3-manylinux2014_x86_64.manylinux_2_17_x86_64"),
         (ARM_LINUX, "3.12.1", CRYPTOGRAPHY, "abi3-manylinux_2_28_aarch64"),
         (MAC, "3.11.9", CRYPTOGRAPHY, "macosx_11_0_arm64"),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from paramiko import AuthenticationException, SSHException
 from paramiko.ssh_exception import NoValidConnectionsError
 
+from provisioner.artifacts.slice import Slice
 from provisioner.errors import HostFailed, ProvisionError, Unreachable
 from provisioner.transport import connect, program, session, wire
 from provisioner.transport.connect import Target
@@ -122,7 +123,8 @@ def test_a_blob_is_announced_and_sent_in_packets(size: int, tmp_path: Path) -> N
     content = bytes(range(256)) * 20
     content = content[:size]
     (tmp_path / "file").write_bytes(content)
-    for source in (content, tmp_path / "file"):
+    (tmp_path / "bundle").write_bytes(b"before" + content + b"after")
+    for source in (content, tmp_path / "file", Slice(tmp_path / "bundle", 6, size)):
         channel = Channel()
         steps: list[tuple[int, int]] = []
         end = Wire(channel, "w1")  # type: ignore[arg-type]
