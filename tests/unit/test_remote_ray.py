@@ -65,7 +65,8 @@ class Dashboard:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 dashboard.paths.append(self.path)
-                self.send_response(dashboard.status)
+                named = "User-Agent" in self.headers  # Ray 2.48 answers 500 to those who are not
+                self.send_response(dashboard.status if named else 500)
                 self.end_headers()
                 self.wfile.write(dashboard.body)
 

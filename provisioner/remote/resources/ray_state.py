@@ -66,7 +66,8 @@ def _get(address: str, port: int, path: str, timeout: float) -> bytes:
     """Return the body of an HTTP/1.0 GET (so never in chunks); ValueError for any status but 200."""
     import socket
 
-    request = "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n" % (path, address)
+    # Without a User-Agent, dashboards of older releases (2.48) answer 500: is_browser_request reads it unasked.
+    request = "GET %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: provision\r\n\r\n" % (path, address)
     with socket.create_connection((address, port), timeout) as connection:
         connection.settimeout(timeout)
         connection.sendall(request.encode("ascii"))
