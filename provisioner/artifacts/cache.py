@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import platformdirs
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "PROVISION_CACHE"
 """The environment variable that moves the cache."""
-_HALF = ".part-"
+_HALF = ".part"
 
 
 class Cache:
@@ -57,6 +57,7 @@ class Cache:
         chunks: Callable[[], Iterable[bytes]],
         *,
         size: int = 0,
+        rest: Callable[[int], Iterable[bytes]] | None = None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Path:
         """Return the file of that content; if it is missing, write it from the chunks and verify it first.
@@ -65,6 +66,8 @@ class Cache:
             sha256: what the content must hash to.
             filename: the file's name, without folders.
             chunks: called, at most once, for the content.
+            rest: called in place of it for what follows that many bytes, which an attempt that broke off has left;
+                without it such bytes are thrown away.
             size: the size in bytes, 0 if unknown.
             cancelled: asked while another process is waited for.
         """
@@ -72,8 +75,7 @@ class Cache:
         with self.exclusive(final.parent / ".lock", what=filename, cancelled=cancelled):
             found = self.find(sha256, size)
             if found is None:
-                _discard_halves(final.parent)
-                self._write(final, chunks(), sha256, size)
+                _go_on(final, chunks, rest, sha256, size)
             return found or final
 
     def read_lock(self, fingerprint: str) -> str | None:
@@ -150,11 +152,48 @@ def _acquired(lock: BaseFileLock, seconds: float) -> bool:
     return True
 
 
-def _discard_halves(folder: Path) -> None:
-    """Remove what a process that was killed left behind; the caller holds the lock, so nobody writes to them."""
-    for half in folder.glob(f"{_HALF}*"):
-        with contextlib.suppress(OSError):
-            half.unlink()
+def _go_on(
+    final: Path,
+    chunks: Callable[[], Iterable[bytes]],
+    rest: Callable[[int], Iterable[bytes]] | None,
+    sha256: str,
+    size: int,
+) -> None:
+    """Write what is missing of a file, verify the whole, and only then give it its name.
+
+    The caller holds the lock. What has arrived stays if the chunks break off, unless the whole proves to be wrong.
+    """
+    half = final.with_name(_HALF)
+    with _explained(final.parent), half.open("a+b") as file:
+        digest, done = _digest_of(file) if rest else (hashlib.sha256(), 0)
+        if done and size and done >= size:
+            digest, done = hashlib.sha256(), 0
+        file.truncate(done)
+    with half.open("ab") as file:
+        for chunk in rest(done) if rest and done else chunks():
+            digest.update(chunk)
+            done += len(chunk)
+            with _explained(final.parent):
+                file.write(chunk)
+                file.flush()
+    try:
+        _verify(final.name, digest.hexdigest(), sha256, done, size)
+    except ProvisionError:
+        half.unlink()
+        raise
+    with _explained(final.parent):
+        half.chmod(0o644)
+        half.replace(final)
+
+
+def _digest_of(file: BinaryIO) -> tuple[hashlib._Hash, int]:
+    """Return the hash of what an open file holds, ready to go on, and the number of bytes."""
+    digest, done = hashlib.sha256(), 0
+    file.seek(0)
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+        done += len(piece)
+    return digest, done
 
 
 def _verify(filename: str, found: str, expected: str, written: int, size: int) -> None:

@@ -111,12 +111,14 @@ def _raise_first(done: set[Future[Path]]) -> None:
 
 def _download(wheel: Wheel, cache: Cache, session: requests.Session | None, meter: _Meter) -> Path:
     """Fetch one wheel, in several attempts if the connection breaks."""
+    counted = 0
     for attempt in range(1, ATTEMPTS + 1):
-        counted = 0
 
-        def chunks() -> Iterator[bytes]:
+        def chunks(offset: int = 0) -> Iterator[bytes]:
             nonlocal counted
-            for chunk in _read(wheel, session):
+            meter.add(offset - counted)
+            counted = offset
+            for chunk in _read(wheel, session, offset):
                 if meter.stopped():
                     raise _Interrupted("another file failed", "", again=False)
                 counted += len(chunk)
@@ -124,7 +126,9 @@ def _download(wheel: Wheel, cache: Cache, session: requests.Session | None, mete
                 yield chunk
 
         try:
-            path = cache.keep(wheel.sha256, wheel.filename, chunks, size=wheel.size, cancelled=meter.stopped)
+            path = cache.keep(
+                wheel.sha256, wheel.filename, chunks, size=wheel.size, rest=chunks, cancelled=meter.stopped
+            )
             meter.add(0 if counted else wheel.size)
             return path
         except _Interrupted as broken:
@@ -132,21 +136,22 @@ def _download(wheel: Wheel, cache: Cache, session: requests.Session | None, mete
                 raise ProvisionError(
                     f"{wheel.filename} could not be fetched from {shown(wheel.url)}: {broken}", remedy=broken.remedy
                 ) from None
-            meter.add(-counted)
             meter.pause(BACKOFF * 2 ** (attempt - 1))
     raise AssertionError("the last attempt returns or raises")
 
 
-def _read(wheel: Wheel, session: requests.Session | None) -> Iterator[bytes]:
+def _read(wheel: Wheel, session: requests.Session | None, offset: int) -> Iterator[bytes]:
+    """Yield a file's bytes from the offset on."""
     if session is None or wheel.url.startswith("file:"):
-        return _read_local(wheel.url)
-    return _read_remote(wheel.url, session)
+        return _read_local(wheel.url, offset)
+    return _read_remote(wheel.url, session, offset)
 
 
-def _read_local(url: str) -> Iterator[bytes]:
+def _read_local(url: str, offset: int) -> Iterator[bytes]:
     path = Path(url2pathname(urlsplit(url).path))
     try:
         with path.open("rb") as file:
+            file.seek(offset)
             while chunk := file.read(_CHUNK):
                 yield chunk
     except OSError as error:
@@ -154,15 +159,18 @@ def _read_local(url: str) -> Iterator[bytes]:
         raise _Interrupted(reason, "Look at the folder that UV_FIND_LINKS or UV_INDEX names.", again=False) from error
 
 
-def _read_remote(url: str, session: requests.Session) -> Iterator[bytes]:
+def _read_remote(url: str, session: requests.Session, offset: int) -> Iterator[bytes]:
     import requests
 
     started = time.monotonic()
     try:
-        with session.get(url, stream=True, timeout=TIMEOUT, auth=login_for(url, os.environ)) as response:
+        login, wanted = login_for(url, os.environ), {"Range": f"bytes={offset}-"} if offset else {}
+        with session.get(url, stream=True, timeout=TIMEOUT, auth=login, headers=wanted) as response:
             _check_status(response.status_code)
+            known = offset if response.status_code == 200 else 0  # a server without ranges begins anew
             for chunk in response.iter_content(_CHUNK):
-                yield chunk
+                yield chunk[known:]
+                known = max(0, known - len(chunk))
                 if time.monotonic() - started > LIMIT:
                     raise _Interrupted("it took too long", "Look at the connection and try again.", again=False)
     except requests.exceptions.SSLError as error:
@@ -179,7 +187,7 @@ def _check_status(status: int) -> None:
         raise _Interrupted(f"the server refused it (HTTP {status})", remedy, again=False)
     if status >= 500 or status == 429:
         raise _Interrupted(f"the server is in trouble (HTTP {status})", "Try again in a while.", again=True)
-    if status != 200:
+    if status not in (200, 206):
         remedy = "The package index no longer has this file; lock again with another version."
         raise _Interrupted(f"the server does not give it (HTTP {status})", remedy, again=False)
 

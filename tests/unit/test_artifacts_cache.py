@@ -22,7 +22,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 def halves(cache: Cache) -> list[Path]:
-    return list(cache.folder.rglob(".part-*"))
+    return list(cache.folder.rglob(".part*"))
 
 
 def test_a_file_is_kept_under_its_content(tmp_path: Path) -> None:
@@ -67,17 +67,39 @@ def test_a_half_file_never_has_its_final_name(tmp_path: Path) -> None:
         cache.keep(SHA256, "a.whl", broken)
     assert len(seen) == 1
     assert cache.find(SHA256) is None
-    assert halves(cache) == []
-
-
-def test_what_a_killed_process_left_is_swept(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
-    folder = tmp_path / "files" / SHA256
-    folder.mkdir(parents=True)
-    (folder / ".part-abc").write_bytes(b"half")
-    assert cache.find(SHA256) is None
     cache.keep(SHA256, "a.whl", lambda: [CONTENT])
     assert halves(cache) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "asked"),
+    [(b"", "all"), (CONTENT[:400], "from 400"), (b"wrong", "from 5"), (CONTENT + b"more", "all"), (CONTENT, "all")],
+    ids=["nothing", "a part", "something else", "too much", "all of it"],
+)
+def test_what_a_killed_process_left_is_gone_on_with(tmp_path: Path, left: bytes, asked: str) -> None:
+    cache = Cache(tmp_path)
+    told: list[str] = []
+    folder = tmp_path / "files" / SHA256
+    folder.mkdir(parents=True)
+    (folder / ".part").write_bytes(left)
+
+    def chunks() -> list[bytes]:
+        told.append("all")
+        return [CONTENT]
+
+    def rest(offset: int) -> list[bytes]:
+        told.append(f"from {offset}")
+        return [CONTENT[offset:]]
+
+    assert cache.find(SHA256) is None
+    if left == b"wrong":
+        with pytest.raises(ProvisionError, match="not the file that was locked"):
+            cache.keep(SHA256, "a.whl", chunks, size=1000, rest=rest)
+    else:
+        assert cache.keep(SHA256, "a.whl", chunks, size=1000, rest=rest).read_bytes() == CONTENT
+    assert told == [asked]
+    assert halves(cache) == []
+    assert cache.keep(SHA256, "a.whl", chunks, size=1000, rest=rest).read_bytes() == CONTENT
 
 
 def test_a_file_emptied_by_a_crash_is_made_again(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ class Server(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.login = ""
         self.delay = 0.0
+        self.ranges = True
+        self.sent = 0
         self.busy = self.busiest = 0
         self.guard = threading.Lock()
 
@@ -66,10 +68,14 @@ class Answer(BaseHTTPRequestHandler):
         content = self.server.files.get(self.path)
         if content is None:
             return self.send_error(404)
-        self.send_response(200)
+        wanted = self.headers.get("Range", "") if self.server.ranges else ""
+        content = content[int(wanted.removeprefix("bytes=").rstrip("-") or 0) :]
+        self.send_response(206 if wanted else 200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if problem == "cut" else content)
+        content = content[: len(content) // 2] if problem == "cut" else content
+        self.server.sent += len(content)
+        self.wfile.write(content)
         return None
 
     def log_message(self, format: str, *arguments: object) -> None:
@@ -146,6 +152,22 @@ def test_lasting_troubles_are_explained(server: Server, tmp_path: Path, trouble:
         fetch([offer(server, "a.whl"), offer(server, "b.whl")], Cache(tmp_path))
     assert caught.value.remedy
     assert not list(tmp_path.rglob("a.whl"))
+
+
+@pytest.mark.parametrize(("ranges", "least", "most"), [(True, 1.0, 1.2), (False, 2.4, 2.5)], ids=["ranges", "none"])
+def test_a_download_that_broke_off_goes_on(
+    server: Server, tmp_path: Path, ranges: bool, least: float, most: float
+) -> None:
+    wheel = offer(server, "a.whl", bytes(range(256)) * 4096)
+    server.ranges = ranges
+    server.trouble = {"/a.whl": ["cut", "cut", "cut"]}
+    progress: list[int] = []
+    with pytest.raises(ProvisionError):
+        fetch([wheel], Cache(tmp_path))
+    (path,) = fetch([wheel], Cache(tmp_path), lambda done, total: progress.append(done)).values()
+    assert path.read_bytes() == bytes(range(256)) * 4096
+    assert least <= server.sent / wheel.size <= most
+    assert progress[-1] == wheel.size
 
 
 def test_another_file_than_the_locked_one(server: Server, tmp_path: Path) -> None:
