@@ -63,6 +63,7 @@ class Conversation:
         self.host = declaration.host
         self.name = declaration.host.name
         self._slot = run.slots if self._is_limited() else threading.Semaphore()
+        self._reached = False
         self.outcome = Outcome()
         self.finished = threading.Event()
 
@@ -89,6 +90,7 @@ class Conversation:
         target, become = self._run.target(self.host)
         hello = dict(self._declaration.hello)
         session = open_session(self._run.connector, target, become, hello, self._doing)
+        self._reached = True
         self._line.connect(session)
         self._run.switchboard.connect(self.name, session.wire.send)
 
@@ -140,23 +142,24 @@ class Conversation:
         """Go through the plays in order, each behind its gate."""
         plays = list(enumerate(self._declaration.plays))
         for index, play in reversed(plays) if self._verb == "teardown" else plays:
-            if self._gate(play) is Gate.SHUT:
+            if self._gate(index, play) is Gate.SHUT:
                 for row in self._observed.get(index, []):
                     if row["differences"]:
                         self.outcome.count("skipped")
-                self.outcome.skip(self.gates.lost(play))
+                self.outcome.skip(*self.gates.reason(play))
                 return
             good = not self._is_due(index) or self._work(index)
             self.gates.through(play, self.name, good)
             if not good and self._verb != "teardown":
                 return
 
-    def _gate(self, play: str) -> Gate:
+    def _gate(self, index: int, play: str) -> Gate:
         """Wait until the play's gate has opened, or is known to stay shut."""
-        if self.gates.state(play) is Gate.WAITING:
+        stops = any(difference["stops"] for row in self._observed.get(index, []) for difference in row["differences"])
+        if self.gates.state(play, stops) is Gate.WAITING:
             self._doing(f"waiting for its turn: {play}")
-            self._line.wait(lambda: self.gates.state(play) is not Gate.WAITING)
-        return self.gates.state(play)
+            self._line.wait(lambda: self.gates.state(play, stops) is not Gate.WAITING)
+        return self.gates.state(play, stops)
 
     def _is_due(self, index: int) -> bool:
         if any(row["differences"] for row in self._observed.get(index, [])):
@@ -208,7 +211,7 @@ class Conversation:
         if good:
             for play in self._declaration.plays:
                 self.gates.through(play, self.name, good=True)
-        self.gates.gone(self.name)
+        self.gates.gone(self.name, self._reached or self.outcome.trouble == "failed")
 
     def _watch(self, now: float) -> None:
         """Limit the task that runs, and tell the user of one that takes its time."""

@@ -20,8 +20,14 @@ class Gates:
     went well on none of its hosts: one dead worker does not hold up the others, a dead head does. In reverse (teardown)
     a play waits for those that need it, and nothing stays shut.
 
+    Where a play stops what runs, its gate is stricter: it waits for every earlier play of the playbook, and stays shut
+    if one of them failed on any host that was reached. So an upgrade is prepared everywhere before anything is
+    restarted, and a fresh cluster waits for nobody. A host that could not be reached at all is no reason to stay on the
+    old version: it is off, or cut off, and in a room of machines one usually is; the next apply brings it along. One
+    that was lost on the way is: it was there a moment ago, and nobody knows how far it came.
+
     Args:
-        hosts: play -> the hosts that have it.
+        hosts: play -> the hosts that have it, in the playbook's order.
         needs: play -> the plays it needs.
         reverse: whether the plays are walked backwards.
     """
@@ -30,6 +36,7 @@ class Gates:
         self._waiting = {play: set(names) for play, names in hosts.items()}
         self._hosts = {play: tuple(sorted(names)) for play, names in self._waiting.items()}
         self._good: dict[str, set[str]] = {play: set() for play in hosts}
+        self._unreached: set[str] = set()
         self._needs = _reversed(needs) if reverse else dict(needs)
         self._reverse = reverse
         self._lock = threading.Lock()
@@ -50,26 +57,51 @@ class Gates:
             for wake in list(self._listeners):
                 wake()
 
-    def gone(self, host: str) -> None:
-        """Note that nothing more will come from a host."""
+    def gone(self, host: str, reached: bool = True) -> None:
+        """Note that nothing more will come from a host, and whether it ever was there."""
         with self._lock:
+            if not reached:
+                self._unreached.add(host)
             plays = [play for play, hosts in self._waiting.items() if host in hosts]
         for play in plays:
             self.through(play, host, good=False)
 
-    def state(self, play: str) -> Gate:
-        """Return whether a play may begin."""
+    def state(self, play: str, stops: bool = False) -> Gate:
+        """Return whether a play may begin; ``stops``: on this host it stops something that runs."""
         with self._lock:
-            needed = [name for name in self._needs.get(play, ()) if name in self._waiting]
+            needed = self._needed(play)
             if not self._reverse and any(self._is_lost(name) for name in needed):
                 return Gate.SHUT
-            return Gate.WAITING if any(self._waiting[name] for name in needed) else Gate.OPEN
+            if stops and not self._reverse:
+                needed = self._before(play)
+            if any(self._waiting[name] for name in needed):
+                return Gate.WAITING
+            return Gate.SHUT if stops and any(self._broken(name) for name in needed) else Gate.OPEN
 
-    def lost(self, play: str) -> str:
-        """Return in words which needed play went well nowhere."""
-        name = next(name for name in self._needs.get(play, ()) if name in self._waiting and self._is_lost(name))
-        hosts = self._hosts[name]
-        return f"{name!r} did not succeed on {hosts[0] if len(hosts) == 1 else 'any of its hosts'}"
+    def reason(self, play: str) -> tuple[str, str]:
+        """Return in words why a gate stays shut, and what to do about it if that needs saying."""
+        for name in self._needed(play):
+            if self._is_lost(name):
+                hosts = self._hosts[name]
+                return f"{name!r} did not succeed on {hosts[0] if len(hosts) == 1 else 'any of its hosts'}", ""
+        name = next(name for name in self._before(play) if self._broken(name))
+        broken = self._broken(name)
+        few = ", ".join(broken[:3]) + (f" and {len(broken) - 3} more" if len(broken) > 3 else "")
+        return (
+            f"nothing was restarted, because {few} did not get through {name!r}",
+            f"what runs goes on as it was; mend {few} and run the same command again, or leave it out with --limit",
+        )
+
+    def _needed(self, play: str) -> list[str]:
+        return [name for name in self._needs.get(play, ()) if name in self._waiting]
+
+    def _before(self, play: str) -> list[str]:
+        plays = list(self._hosts)
+        return plays[: plays.index(play)]
+
+    def _broken(self, play: str) -> list[str]:
+        """Return the hosts that were reached and did not get through that play."""
+        return [host for host in self._hosts[play] if host not in self._good[play] and host not in self._unreached]
 
     def _is_lost(self, play: str) -> bool:
         return bool(self._hosts[play]) and not self._waiting[play] and not self._good[play]

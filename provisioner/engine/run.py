@@ -57,6 +57,7 @@ class Run:
         self.connector = Connector(options.connect_timeout, options.accept_new_host_keys)
         self._inventory = locate(inventory, lambda host: self.connector.real_name(host.address, host.ssh.config))
         self._declarer = Declarer(self._inventory, playbook)
+        self._order = [play.name for play in playbook.plays]
         self._begun = begun
         self.slots = threading.Semaphore(max(1, options.concurrency))
         self.switchboard = Switchboard()
@@ -169,13 +170,13 @@ class Run:
         return found
 
     def _gates(self, told: list[Declaration], verb: Verb) -> Gates:
-        hosts: dict[str, set[str]] = {}
+        hosts: dict[str, set[str]] = {play: set() for play in self._order}
         needs: dict[str, tuple[str, ...]] = {}
         for declaration in told:
             for play in declaration.plays:
-                hosts.setdefault(play, set()).add(declaration.host.name)
+                hosts[play].add(declaration.host.name)
                 needs[play] = declaration.needs[play]
-        return Gates(hosts, needs, reverse=verb == "teardown")
+        return Gates({play: names for play, names in hosts.items() if names}, needs, reverse=verb == "teardown")
 
     def _introduce(self, talk: Conversation) -> None:
         self.switchboard.expect(talk.name)

@@ -55,7 +55,7 @@ def expect(gates: Gates, hosts: dict[str, set[str]], needs: Any, through: dict[s
         state = Gate.SHUT if lost else Gate.OPEN if len(ended) == len(needed) else Gate.WAITING
         assert gates.state(play) is state
         if lost:
-            assert any(name in gates.lost(play) for name in lost)
+            assert any(name in gates.reason(play)[0] for name in lost)
 
 
 @settings(max_examples=40)
@@ -98,10 +98,55 @@ def test_a_host_that_is_gone_is_through_with_everything_badly() -> None:
     gates.gone("h1")
     assert woken
     assert gates.state("c") is Gate.SHUT
-    assert gates.lost("c") == "'b' did not succeed on h1"
+    assert gates.reason("c")[0] == "'b' did not succeed on h1"
     gates.gone("h2")
     gates.gone("h2")
-    assert gates.lost("c") == "'a' did not succeed on any of its hosts"
+    assert gates.reason("c")[0] == "'a' did not succeed on any of its hosts"
+
+
+def chain() -> Gates:
+    """Three plays that need nothing, as of three hosts."""
+    return Gates({"a": {"h1", "h2", "h3"}, "b": {"h1"}, "c": {"h2", "h3"}}, {}, reverse=False)
+
+
+@pytest.mark.parametrize(
+    ("h2", "h3", "state"),
+    [
+        ("good", "good", Gate.OPEN),
+        ("bad", "good", Gate.SHUT),
+        ("lost", "good", Gate.SHUT),
+        ("good", "away", Gate.OPEN),
+        ("bad", "away", Gate.SHUT),
+        ("good", "", Gate.WAITING),
+        ("bad", "", Gate.WAITING),
+    ],
+)
+def test_nothing_that_runs_is_stopped_before_all_are_prepared(h2: str, h3: str, state: Gate) -> None:
+    gates = chain()
+    gates.through("a", "h1", good=True)
+    for host, fate in (("h2", h2), ("h3", h3)):
+        if fate in ("good", "bad"):
+            gates.through("a", host, fate == "good")
+        elif fate:
+            gates.gone(host, reached=fate == "lost")
+    assert gates.state("b", stops=True) is state
+    assert gates.state("b") is Gate.OPEN, "what is only started waits for nobody"
+    if state is Gate.SHUT:
+        reason, remedy = gates.reason("b")
+        assert reason == "nothing was restarted, because h2 did not get through 'a'"
+        assert "mend h2" in remedy
+
+
+def test_what_stops_waits_for_every_earlier_play_in_the_playbooks_order() -> None:
+    gates = chain()
+    for host in ("h1", "h2", "h3"):
+        gates.through("a", host, good=True)
+    assert gates.state("c", stops=True) is Gate.WAITING
+    assert gates.state("b", stops=True) is Gate.OPEN, "a later play is no reason to wait"
+    gates.through("b", "h1", good=False)
+    assert gates.state("c", stops=True) is Gate.SHUT
+    assert gates.reason("c")[0] == "nothing was restarted, because h1 did not get through 'b'"
+    assert Gates({"a": {"h1"}, "b": {"h1"}}, {}, reverse=True).state("b", stops=True) is Gate.OPEN
 
 
 STOP = Difference("h1", "T", "change", "Ray", stops="Ray on h1")
