@@ -49,7 +49,7 @@ class Declarer:
         self._resolver = Resolver(playbook, inventory)
 
     def declare(self, host: Host, mode: str) -> Declaration:
-        """Return the declaration of a host for ``apply``, ``check`` or ``teardown``.
+        """Return the declaration of a host for ``apply``, ``check``, ``rollback`` or ``teardown``.
 
         Raises:
             InputError: a value of the playbook or the inventory can't be right.
@@ -124,6 +124,7 @@ def _environment(params: Params, host: Host, inventory: Inventory) -> Params:
         "python": host.python,
         "requirements": start.requirements(host, inventory),
         "check": ["ray", "redis"],
+        "versions": start.versions(host, inventory),
     }
 
 

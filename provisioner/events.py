@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Verb = Literal["apply", "check", "teardown"]
+Verb = Literal["apply", "check", "rollback", "teardown"]
 Status = Literal["ok", "changed", "failed", "unreachable", "skipped"]
 Action = Literal["add", "change", "remove"]
 

@@ -35,7 +35,7 @@ def cli() -> None:
 
 
 def _shared(command: Any) -> Any:
-    """Add what apply, check and teardown have in common."""
+    """Add what apply, check, rollback and teardown have in common."""
     options = [
         click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]"),
         click.option("--playbook", type=click.Path(), metavar="FILE",
@@ -73,6 +73,18 @@ def apply(**flags: Any) -> None:
 def check(**flags: Any) -> None:
     """Say what differs, change nothing. Exit code 0: nothing, 2: something."""
     _run("check", flags)
+
+
+@cli.command()
+@_shared
+@_yes
+def rollback(**flags: Any) -> None:
+    """Return to the environment that ran before: head, then workers, then a task on every node.
+
+    What the hosts ran last on another environment is started again, with the options it had. `provision apply` goes
+    forward again; to stay, declare the former version in the inventory.
+    """
+    _run("rollback", flags)
 
 
 @cli.command()

@@ -46,6 +46,9 @@ def next_commands(
     if verb == "teardown":
         purge = () if flags["purge"] else ((f"provision teardown {same} --purge", "remove the environments as well"),)
         return ((f"provision apply {same}", "bring it back"), *purge)
+    if verb == "rollback":
+        forward = f"provision apply {same}", "go forward again, to what the inventory declares"
+        return (forward, (f"provision check {same}", "see what differs from it"))
     tunnel = () if _is_here(inventory) else ((_tunnel(inventory), "brings the dashboard to your browser"),)
     return (
         *tunnel,

@@ -1,4 +1,4 @@
-"""What ``apply``, ``check`` and ``teardown`` do between the command line and the engine."""
+"""What ``apply``, ``check``, ``rollback`` and ``teardown`` do between the command line and the engine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run_verb(name: str, flags: Flags) -> int:
         chosen = limit or tuple(host.name for host in inventory.hosts)
         reports.emit(RunStarted(0.0, verb, inventory.cluster, shown(file), chosen, reports.log))
         code: int = run.execute(reports.emit, _asker(reports, as_json=flags["as_json"]))
-        address = dashboard_address(inventory) if verb == "apply" and run.head_is_well() else ""
+        address = dashboard_address(inventory) if verb in ("apply", "rollback") and run.head_is_well() else ""
         reports.emit(RunFinished(run.now(), verb, code, address, next_commands(verb, code, inventory, file, flags)))
     return code
 

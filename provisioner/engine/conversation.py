@@ -64,6 +64,7 @@ class Conversation:
         self.name = declaration.host.name
         self._slot = run.slots if self._is_limited() else threading.Semaphore()
         self._reached = False
+        self._cannot: list[str] = []
         self.outcome = Outcome()
         self.finished = threading.Event()
 
@@ -107,6 +108,7 @@ class Conversation:
                 self.outcome.count("ok")
         differences = tuple(found)
         self._emit(HostObserved(self._run.now(), self.name, differences))
+        self._cannot = observed.get("cannot") or []
         if observed.get("dropped") and not self._observer:
             self._run.found_dropped(observed["dropped"])
         self._run.consent.settle(self.name, differences if self._verb == "teardown" else _stopping(differences))
@@ -134,7 +136,11 @@ class Conversation:
                 stopped = ", ".join(sorted({difference.stops for difference in differences if difference.stops}))
                 self.outcome.skip(f"nothing was done: {stopped or 'things'} would be stopped", "run again with --yes")
                 return
-        self._walk()
+        if self._cannot:
+            self.outcome.fail(HostFailed(self._cannot[0], remedy=self._cannot[1]))
+            self._pass_all_gates(good=False)
+        else:
+            self._walk()
         self._stay()
         self._end()
 
@@ -166,7 +172,7 @@ class Conversation:
             return True
         tasks = self._declaration.hello["plays"][index]["tasks"]
         wants_change = any(task["when"].get("changed") for task in tasks)
-        return self._verb == "apply" and wants_change and self._run.changed.is_set()
+        return self._verb in ("apply", "rollback") and wants_change and self._run.changed.is_set()
 
     def _is_limited(self) -> bool:
         """Tell whether this counts as one of the hosts worked on at once: not if others wait for its answers (the

@@ -31,7 +31,7 @@ NOWHERE = RayOptions(options={"node_ip": "0.0.0.0"})  # noqa: S104 - for a node 
 
 
 class Run:
-    """One apply, check or teardown.
+    """One apply, check, rollback or teardown.
 
     Args:
         inventory: the cluster.

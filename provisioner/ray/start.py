@@ -39,6 +39,11 @@ def requirements(host: Host, inventory: Inventory) -> list[str]:
     return [f"ray[default]=={inventory.ray_version}", "redis", *host.packages]
 
 
+def versions(host: Host, inventory: Inventory) -> dict[str, str]:
+    """Return the versions that a host's environment must have: those of ``ray`` and ``python``."""
+    return {"ray": inventory.ray_version, "python": host.python}
+
+
 def node_ip(host: Host) -> str:
     """Return the address under which the other nodes reach this one (filled in by ``engine.addresses``)."""
     return str(host.ray.options.get("node_ip") or host.address).strip("[]")
@@ -77,6 +82,7 @@ def node_params(host: Host, inventory: Inventory) -> dict[str, Any]:
         "env": env,
         "environment": environment,
         "config": config,
+        "versions": versions(host, inventory),
         "node_ip": node_ip(host),
         "ports": node_ports(host),
         "gcs": gcs_address(inventory),

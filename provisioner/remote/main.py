@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 
 from provisioner.remote import resource
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 PROTOCOL = 1
 LOCK_WAIT = 30.0
 """Seconds to wait for another run that works on this host."""
+ANSWER_WAIT = 30.0
+"""Seconds for the controller to say which cluster this is about, before another host can be answered."""
 
 
 class Task:
@@ -50,6 +53,7 @@ class Conversation:
         self.plays: List[List[Task]] = []
         self.mode = "check"
         self._lock_file: object = None
+        self._greeted = threading.Event()
 
     def run(self) -> None:
         self.wire.start()
@@ -59,6 +63,7 @@ class Conversation:
             raise Failure("the controller speaks another protocol", "run the same version of provision again")
         self.mode = hello["mode"]
         self.host = Host(current(), self.wire, hello)
+        self._greeted.set()
         self.facts = dict(self.host.platform.facts(), root=self.host.root, manager=self.host.service_manager.kind)
         self.wire.send({"type": "facts", "facts": self.facts})
         self.plays = [[Task(task) for task in play["tasks"]] for play in hello["plays"]]
@@ -73,16 +78,30 @@ class Conversation:
             for task in play:
                 if not task.applies(self.facts):
                     continue
-                look = task.resource.traces if self.mode == "teardown" or task.orphan else task.resource.observe
-                task.differences = self._guarded(task, look)
+                if self.mode == "rollback" and not task.resource.goes_back:
+                    continue
+                task.differences = self._guarded(task, self._look(task))
                 if "changed" in task.when and self.mode != "teardown":
                     task.differences = []  # what only follows another change is no difference by itself
                 rows.append({"play": number, "task": task.name, "differences": task.differences})
-        dropped = self.host.shared.get("dropped")
-        self.wire.send({"type": "observed", "tasks": rows, "dropped": dropped})
+        shared = self.host.shared
+        told = {"type": "observed", "tasks": rows, "dropped": shared.get("dropped"), "cannot": shared.get("cannot")}
+        self.wire.send(told)
+
+    def _look(self, task: Task) -> Callable[[Host], List[Dict[str, str]]]:
+        if self.mode == "teardown" or task.orphan:
+            return task.resource.traces
+        return task.resource.former if self.mode == "rollback" else task.resource.observe
+
+    def _act(self, task: Task) -> Callable[[Host], str]:
+        if self.mode == "teardown" or task.orphan:
+            return task.resource.remove
+        return task.resource.revert if self.mode == "rollback" else task.resource.ensure
 
     def _adopt_orphans(self) -> None:
         """Have what we made, and what no task declares any more, removed: in the play that comes last."""
+        if self.mode == "rollback":
+            return
         declared = {task.resource.key for play in self.plays for task in play}
         for key, entry in sorted(self.host.marker.entries.items()):
             if "kind" in entry and key not in declared and self.plays:
@@ -119,6 +138,8 @@ class Conversation:
         self.wire.send({"type": "played", "index": index, "ok": good})
 
     def _due(self, task: Task, changed: bool) -> bool:
+        if self.mode == "rollback" and not task.resource.goes_back:
+            return False
         if "changed" in task.when and self.mode != "teardown":
             return bool(changed == task.when["changed"])
         return bool(task.differences)
@@ -127,10 +148,8 @@ class Conversation:
         message = {"type": "task", "play": index, "task": task.name}
         self.wire.send(dict(message, state="started"))
         begun = time.monotonic()
-        away = self.mode == "teardown" or task.orphan
-        act: Callable[[Host], str] = task.resource.remove if away else task.resource.ensure
         try:
-            done = self._guarded(task, act)
+            done = self._guarded(task, self._act(task))
         except Failure as failure:
             good, report = False, {"state": "failed", "message": failure.message, "remedy": failure.remedy}
         else:
@@ -178,6 +197,11 @@ class Conversation:
             from provisioner.remote.resources.ray_state import fetch_nodes
 
             return fetch_nodes(args["dashboard"], args["max_age"])
+        if what == "destination":
+            from provisioner.remote.resources import ray_history
+
+            self._greeted.wait(ANSWER_WAIT)
+            return ray_history.told(self.host, self.mode == "rollback")
         raise Failure("this host knows nothing of %r" % what)
 
 

@@ -30,6 +30,8 @@ class Resource:
     """
 
     kind = ""
+    goes_back = False
+    """Whether it takes part in a rollback."""
 
     def __init__(self, params: Dict[str, Any]) -> None:
         self.params = params
@@ -56,6 +58,18 @@ class Resource:
 
     def remove(self, host: Host) -> str:
         """Undo what we did, and nothing else, and return what was done."""
+        return ""
+
+    def former(self, host: Host) -> List[Difference]:
+        """Return what going back to the state of before would change; changes nothing.
+
+        Raises:
+            Failure: this host can't go back.
+        """
+        return []
+
+    def revert(self, host: Host) -> str:
+        """Go back and return what was done. Safe to repeat: what has gone back stays there."""
         return ""
 
 

@@ -3,7 +3,7 @@
 The keys, always all present and in this order::
 
     {
-      "verb": "apply" | "check" | "teardown",
+      "verb": "apply" | "check" | "rollback" | "teardown",
       "cluster": str,
       "inventory": str,                  # path as the user gave it
       "exit_code": int | null,           # null: the run was broken off

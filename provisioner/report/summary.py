@@ -133,6 +133,8 @@ def _total(record: RunRecord) -> list[Line]:
         return []
     if record.verb == "teardown":
         return lines(f"Nothing to remove: cluster {record.cluster} is configured on no host, and runs on none.", "good")
+    if record.verb == "rollback":
+        return lines(f"Nothing to do: cluster {record.cluster} has gone back already; `apply` goes forward.", "good")
     return lines(f"No changes: cluster {record.cluster} is as declared.", "good")
 
 

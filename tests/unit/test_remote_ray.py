@@ -252,6 +252,7 @@ class Node:
             "env": {"X": "1"}, "environment": "e1", "config": "c1", "node_ip": "127.0.0.1",
             "ports": {"port": free_port()}, "gcs": f"127.0.0.1:{dashboard.address[1]}",
             "dashboard": dashboard.address, "head": "ctl", "temp_dir": str(world.root / "ray"), "secret": [],
+            "versions": {"ray": "2.60.0", "python": "3.11.9"},
         }  # fmt: skip
         world.controller.answers["ctl", "nodes"] = lambda args: ray_state.fetch_nodes(args["dashboard"])
         self.service.on_restart = lambda: self.join("n1")
@@ -306,7 +307,9 @@ def test_a_node_is_started_found_and_removed(node: Node) -> None:
           ("change", "ray label zone", "a", "b"), ("change", "ray num-cpus", "2", "")]),
         ({"env": {"X": "2", "Y": "3"}}, [("change", "ray env X", "1", "2"), ("change", "ray env Y", "", "3")]),
         ({"env": {"X": "2"}, "secret": ["env X"]}, [("change", "ray env X", "another secret", "a secret")]),
-        ({"environment": "e2"}, [("change", "ray environment", "e1/bin/python", "e2/bin/python")]),
+        ({"environment": "e2"}, [("change", "ray environment", "e1", "e2")]),
+        ({"versions": {"ray": "2.61.0", "python": "3.11.10"}},
+         [("change", "Python", "3.11.9", "3.11.10"), ("change", "Ray", "2.60.0", "2.61.0")]),
         ({"temp_dir": "/tmp/elsewhere"}, [("change", "ray temp-dir", "ray", "/tmp/elsewhere")]),
     ],
 )  # fmt: skip

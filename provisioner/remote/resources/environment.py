@@ -11,7 +11,7 @@ from provisioner.remote.resources.python import remember
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List
+    from typing import Any, Dict, List, Sequence
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
@@ -27,7 +27,8 @@ AHEAD = 4
 
 
 class Environment(Resource):
-    """Params: ``id`` (hash of what goes in), ``python``, ``requirements``, ``check`` (modules to import).
+    """Params: ``id`` (hash of what goes in), ``python``, ``requirements``, ``check`` (modules to import),
+    ``versions`` that they must have.
 
     The folder carries the id, so a new version is built beside the old one, and whatever starts from an environment
     names it: that is the switch. A folder counts only with the ``environment.json`` that is written last.
@@ -129,11 +130,39 @@ class Environment(Resource):
 
     def _verify(self, host: Host, folder: str) -> None:
         host.doing("trying the installation")
-        code = "import " + ", ".join(self.params["check"])
-        status, output = host.platform.run([host.platform.interpreter_of(folder), "-I", "-c", code], 120.0)
-        if status:
-            last = (output.strip().splitlines() or ["exit code %d" % status])[-1]
-            raise Failure("the installed packages can't be imported: %s" % last)
+        try_out(host, folder, self.params.get("versions", {}), self.params["check"])
+
+
+CHECK = ("ray", "redis")
+"""Modules that every environment must be able to import."""
+
+
+def try_out(host: Host, folder: str, versions: Dict[str, str], modules: Sequence[str] = CHECK) -> None:
+    """Raise a Failure unless the modules can be imported there and are of these versions (``python``: its own).
+
+    Nothing is stopped for an environment that was not tried out on its host: a processor that lacks instructions, a
+    folder from which nothing may be run or a library of the system that is missing only show here.
+    """
+    python = host.platform.interpreter_of(folder)
+    code = TRY % (", ".join(modules), [name for name in versions if name != "python"])
+    status, output = host.platform.run([python, "-I", "-c", code], TRY_LIMIT)
+    last = (output.strip().splitlines() or ["exit code %d" % status])[-1]
+    if status:
+        raise Failure("the installed packages can't be imported: %s" % last)
+    found = json.loads(last)
+    wrong = ["%s %s in place of %s" % (name, found[name], wanted) for name, wanted in sorted(versions.items())
+             if found[name] != wanted]  # fmt: skip
+    if wrong:
+        raise Failure("%s has %s" % (folder, ", ".join(wrong)), "remove that folder and `provision apply` again")
+
+
+TRY = """\
+import json, platform, sys
+import %s
+print(json.dumps(dict({name: sys.modules[name].__version__ for name in %r}, python=platform.python_version())))
+"""
+TRY_LIMIT = 120.0
+"""Seconds for the first import, which writes the byte code."""
 
 
 def _complete(host: Host, identity: str) -> bool:

@@ -2,6 +2,9 @@
 
 Whether it runs is read from the head's node list, never from an exit code: ``ray start`` exits 0 for a node that dies
 two seconds later. The label ``provision/config`` tells a node that runs with an older configuration.
+
+A node that does not come up with another configuration goes back to the one it had, if it can be in the cluster with
+that: a head always can, a worker only with the head's version.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ import os
 import time
 
 from provisioner.remote import service
-from provisioner.remote.failure import Failure
+from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.resource import Resource, difference
+from provisioner.remote.resources import ray_history, ray_spec
 from provisioner.remote.resources.ray_state import fetch_nodes
 
 TYPE_CHECKING = False
@@ -22,97 +26,145 @@ if TYPE_CHECKING:
     from provisioner.remote.resource import Difference
     from provisioner.remote.resources.ray_state import Node
 
+    Spec = Dict[str, Any]
+
 START_LIMIT = 120.0
 """Seconds for a started node to appear in the head's list (5-6 s on a quiet machine)."""
 REJOIN_LIMIT = 20.0
 """Seconds that a running service gets to join by itself before it is restarted."""
+RETURN_LIMIT = 90.0
+"""Seconds that workers get to rejoin a head that went back: their units start them again and again meanwhile."""
 POLL = 0.2
 
 
 class RayNode(Resource):
     """Params: ``arguments`` of ``ray start``, ``env``, ``environment``, ``config``, ``node_ip``, ``ports``, ``gcs``,
-    ``secret`` (names of options and variables that are not shown),
+    ``versions`` (of ray and python), ``secret`` (names of options and variables that are not shown),
     ``dashboard`` (address and port on the head's host), ``head`` (its name)."""
 
     role = ""
+    goes_back = True
+    _target: Optional[Spec] = None
 
     @property
     def key(self) -> str:
         return "ray"
 
-    def nodes(self, host: Host, max_age: float = 0.0) -> Optional[List[Node]]:
+    def nodes(self, host: Host, spec: Spec, max_age: float = 0.0) -> Optional[List[Node]]:
         """Return the head's node list, None if the head does not answer."""
         raise NotImplementedError
 
     def observe(self, host: Host) -> List[Difference]:
+        return self._compare(host, ray_spec.declared(host, self.params))
+
+    def former(self, host: Host) -> List[Difference]:
+        now = service.read_spec(host, service.service_name(host))
+        target = self._destination(host, now)
+        if target is None:
+            return []
+        if now is None or target["environment"] != now.get("environment"):
+            from provisioner.remote.resources.environment import try_out
+
+            try_out(host, target["environment"], target["versions"])
+        self._target = target
+        return self._compare(host, target)
+
+    def _destination(self, host: Host, now: Optional[Spec]) -> Optional[Spec]:
+        """Return what to go back to, None if there is nothing to do here."""
+        raise NotImplementedError
+
+    def _compare(self, host: Host, wanted: Spec) -> List[Difference]:
         name = service.service_name(host)
-        now, wanted = service.read_spec(host, name), self._spec(host)
+        now = service.read_spec(host, name)
         state = host.service_manager.observe(host, name)
         if now is None and not state["active"]:
             return [difference("add", "Ray %s" % self.role, after="service %s" % name)]
         stops = "Ray on %s" % host.name if state["active"] else ""
-        changes = _changes(now or {}, wanted, self.params["secret"])
-        found = [difference("change", *change, stops=stops) for change in changes]
+        found = [difference("change", *change, stops=stops) for change in ray_spec.changes(now or {}, wanted)]
         if state["defined"] != host.service_manager.definition(host, name) or not state["enabled"]:
             found.append(difference("change", "service %s" % name, "edited or incomplete", "as declared", stops))
         if found:
             return found
         if not state["active"]:
             return [difference("change", "Ray %s" % self.role, "stopped", "running")]
-        return self._observe_membership(host)
+        return self._observe_membership(host, wanted)
 
-    def _observe_membership(self, host: Host) -> List[Difference]:
+    def _observe_membership(self, host: Host, wanted: Spec) -> List[Difference]:
         """Compare with the head's list. A worker that is not in it is restarted unasked: no work can be lost there."""
-        nodes, stops = self.nodes(host, max_age=5.0), "Ray on %s" % host.name
+        nodes, stops = self.nodes(host, wanted, max_age=5.0), "Ray on %s" % host.name
         if nodes is None:
             cluster = stops if self.role == "head" else ""
             return [difference("change", "Ray %s" % self.role, "the head does not answer", "in the cluster", cluster)]
         mine = [node for node in nodes if node["host"] == host.name and node["alive"]]
         if not mine:
             return [difference("change", "Ray %s" % self.role, "not in the cluster", "in the cluster")]
-        if mine[0]["config"] != self.params["config"]:
+        if mine[0]["config"] != wanted["config"]:
             return [difference("change", "Ray %s" % self.role, "runs an older configuration", "restarted", stops)]
         return []
 
     def ensure(self, host: Host) -> str:
+        return self._bring(host, ray_spec.declared(host, self.params))
+
+    def revert(self, host: Host) -> str:
+        assert self._target is not None
+        now = service.read_spec(host, service.service_name(host)) or self._target
+        done = self._bring(host, self._target)
+        return "%s -> %s: %s" % (ray_spec.versions(now), ray_spec.versions(self._target), done)
+
+    def _bring(self, host: Host, wanted: Spec) -> str:
+        """Have the node run with that specification, or as before if it can't."""
         name = service.service_name(host)
-        state = host.service_manager.observe(host, name)
-        same = service.read_spec(host, name) == self._spec(host) and state["enabled"]
+        state, now = host.service_manager.observe(host, name), service.read_spec(host, name)
+        same = now == wanted and state["enabled"]
         same = same and state["defined"] == host.service_manager.definition(host, name)
-        if same and state["active"] and not state["failing"] and self._joins(host, set(), REJOIN_LIMIT):
+        if same and state["active"] and not state["failing"] and self._joins(host, wanted, set(), REJOIN_LIMIT):
             return "in the cluster"
-        if same and state["active"] and self.role == "worker" and self.nodes(host) is None:
+        if same and state["active"] and self.role == "worker" and self.nodes(host, wanted) is None:
             raise Failure("the head does not say who is in the cluster", "see Ray and its dashboard on the head")
-        old = {node["id"] for node in self.nodes(host) or [] if node["host"] == host.name}
-        self._start(host, name, running=state["active"] or state["failing"])
+        seen = [node for node in self.nodes(host, now or wanted) or [] if node["alive"]]
+        self._remember(host, now, seen)
+        self._check(host, wanted)
         begun = time.monotonic()
-        self._await(host, name, old)
+        try:
+            self._start(host, wanted, running=state["active"] or state["failing"])
+            self._await(host, wanted, seen)
+        except Exception as error:
+            raise self._go_back(host, now, wanted, seen, error) from None
+        ray_history.note(host, wanted)
         return "in the cluster after %.1f s" % (time.monotonic() - begun)
 
-    def _start(self, host: Host, name: str, running: bool) -> None:
+    def _remember(self, host: Host, now: Optional[Spec], seen: List[Node]) -> None:
+        """Note what runs here until now: a run that was interrupted may not have come to it."""
+        if now is not None and {*now, "proven"} >= ray_history.NEEDED:
+            alive = any(node["host"] == host.name and node["config"] == now["config"] for node in seen)
+            ray_history.note(host, now, proven=alive)
+
+    def _check(self, host: Host, wanted: Spec) -> None:
+        """Find what would keep the node from starting, before the one that runs is stopped."""
         from provisioner.remote.resources import ray_checks
 
-        ray_checks.check_address(self.params["node_ip"])
+        ray_checks.check_address(wanted["node_ip"])
+
+    def _start(self, host: Host, wanted: Spec, running: bool) -> None:
+        from provisioner.remote.resources import ray_checks
+
+        name = service.service_name(host)
         self._retire_former(host, name)
         if running:
             host.doing("stopping Ray")
             self._stop(host, name)
         else:
             self._end_leftovers(host)
-        ray_checks.check_ports(host, self.params["ports"])
-        self._check_head(host)
-        self._note(host)
-        service.write_spec(host, name, self._spec(host))
+        ray_checks.check_ports(host, wanted["ports"])
+        self._note(host, wanted["temp_dir"])
+        service.write_spec(host, name, wanted)
         host.service_manager.define(host, name)
         host.doing("starting Ray")
         host.service_manager.restart(host, name)
 
-    def _check_head(self, host: Host) -> None:
-        """Nothing to ask on the head itself."""
-
-    def _note(self, host: Host) -> None:
+    def _note(self, host: Host, temp_dir: str) -> None:
         """Write down what is about to be made; a folder that was there before is not ours to remove."""
-        temp_dir, entry = self._temp_dir(host), host.marker.get(self.key) or {}
+        entry = host.marker.get(self.key) or {}
         same = entry.get("temp_dir") == temp_dir
         if not same:
             _remove_temp_dir(entry)
@@ -128,12 +180,14 @@ class RayNode(Resource):
             former.stop(host, name)
             former.undefine(host, name)
 
-    def _await(self, host: Host, name: str, old: Set[str]) -> None:
+    def _await(self, host: Host, wanted: Spec, seen: List[Node]) -> None:
+        """Wait until the node is in the cluster; the ones that were seen before are no proof."""
         from provisioner.remote.resources import ray_checks
 
+        name, old = service.service_name(host), {node["id"] for node in seen if node["host"] == host.name}
         deadline = time.monotonic() + START_LIMIT
         looked = time.monotonic()
-        while not self._is_in(host, old):
+        while not self._is_in(host, wanted, old):
             now = time.monotonic()
             if now > deadline:
                 raise ray_checks.start_failure(host, name, "was not in the head's node list after %d s" % START_LIMIT)
@@ -144,17 +198,50 @@ class RayNode(Resource):
                     raise ray_checks.start_failure(host, name, "ended right after its start")
             time.sleep(POLL)
 
-    def _joins(self, host: Host, old: Set[str], limit: float) -> bool:
+    def _go_back(self, host: Host, now: Optional[Spec], failed: Spec, seen: List[Node], error: Exception) -> Failure:
+        """Have the node run again as it did, if it can; returns what is to be said about it."""
+        failure = from_exception(error)
+        former = self._way_back(host, now, failed)
+        if former is None:
+            return failure
+        host.doing("going back to %s" % ray_spec.versions(former))
+        told, known = _did_not_come_up(failed, former, failure)
+        try:
+            self._start(host, former, running=True)
+            self._await(host, former, seen)
+        except Exception as second:
+            again = from_exception(second)
+            return Failure("%s; %s did not come up again either: %s" % (told, known, again.message), again.remedy)
+        missing = self._await_others(host, former, seen)
+        away = "; not back in it yet: %s" % ", ".join(missing) if missing else ""
+        return Failure("%s; went back to %s, which runs%s" % (told, known, away), failure.remedy)
+
+    def _way_back(self, host: Host, now: Optional[Spec], failed: Spec) -> Optional[Spec]:
+        """Return what the node last ran with; None if it only did not come up as it always was."""
+        if now is not None and now["config"] == failed["config"] and ray_history.is_proven(host, failed):
+            return None
+
+        def suits(spec: Spec) -> bool:
+            other = bool(spec["proven"] and spec["config"] != failed["config"])
+            return other and (self.role == "head" or ray_spec.fits(spec, failed))
+
+        return ray_history.newest(host, suits)
+
+    def _await_others(self, host: Host, spec: Spec, seen: List[Node]) -> List[str]:
+        """Wait for the nodes that were in the cluster before; returns the hosts that are not back."""
+        return []
+
+    def _joins(self, host: Host, wanted: Spec, old: Set[str], limit: float) -> bool:
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
-            if self._is_in(host, old):
+            if self._is_in(host, wanted, old):
                 return True
             time.sleep(POLL)
         return False
 
-    def _is_in(self, host: Host, old: Set[str]) -> bool:
-        mine = (node for node in self.nodes(host) or [] if node["host"] == host.name and node["alive"])
-        return any(node["config"] == self.params["config"] and node["id"] not in old for node in mine)
+    def _is_in(self, host: Host, wanted: Spec, old: Set[str]) -> bool:
+        mine = (node for node in self.nodes(host, wanted) or [] if node["host"] == host.name and node["alive"])
+        return any(node["config"] == wanted["config"] and node["id"] not in old for node in mine)
 
     def traces(self, host: Host) -> List[Difference]:
         name = service.service_name(host)
@@ -194,53 +281,79 @@ class RayNode(Resource):
         if host.own_processes():
             raise Failure("Ray's processes %s can't be ended" % host.own_processes(), "reboot the host")
 
-    def _temp_dir(self, host: Host) -> str:
-        given: Optional[str] = self.params.get("temp_dir")
-        return given or host.temp_dir()
-
-    def _spec(self, host: Host) -> Dict[str, Any]:
-        from provisioner.remote.host import MARK
-
-        python = host.platform.interpreter_of(host.environment(self.params["environment"]))
-        scripts = os.path.dirname(python)
-        temp_dir = self._temp_dir(host)
-        arguments = [*self.params["arguments"], "--temp-dir=" + temp_dir]
-        return {
-            "argv": [python, os.path.join(scripts, "ray"), "start", *arguments],
-            # The dashboard's sockets would stay behind in /tmp.
-            "env": dict({"TMPDIR": temp_dir}, **self.params["env"], **{MARK: host.root}),
-            "path": scripts,
-            "python": python,
-            "log": service.log_path(host, service.service_name(host)),
-            "temp_dir": temp_dir,
-            "config": self.params["config"],
-        }
-
 
 class RayHead(RayNode):
     kind = "ray_head"
     role = "head"
 
-    def nodes(self, host: Host, max_age: float = 0.0) -> Optional[List[Node]]:
-        return fetch_nodes(self.params["dashboard"], max_age)
+    def nodes(self, host: Host, spec: Spec, max_age: float = 0.0) -> Optional[List[Node]]:
+        return fetch_nodes(spec.get("dashboard") or self.params["dashboard"], max_age)
+
+    def _destination(self, host: Host, now: Optional[Spec]) -> Optional[Spec]:
+        target = ray_history.destination(host, rollback=True)
+        if now is None:
+            host.shared["cannot"] = "no Ray of ours is on this host", "`provision apply` makes the cluster"
+        elif target is None:
+            host.shared["cannot"] = (
+                "there is nothing to go back to: %s is the first that ran here" % ray_spec.versions(now),
+                "to run another version, declare it and `provision apply`",
+            )
+        return target
+
+    def _await_others(self, host: Host, spec: Spec, seen: List[Node]) -> List[str]:
+        wanted = {node["host"] for node in seen if node["host"] not in ("", host.name)}
+        deadline = time.monotonic() + RETURN_LIMIT
+        while True:
+            missing = wanted - {node["host"] for node in self.nodes(host, spec) or [] if node["alive"]}
+            if not missing or time.monotonic() > deadline:
+                return sorted(missing)
+            host.doing("waiting for %s to come back" % ", ".join(sorted(missing)[:3]))
+            time.sleep(1.0)
 
 
 class RayWorker(RayNode):
     kind = "ray_worker"
     role = "worker"
 
-    def nodes(self, host: Host, max_age: float = 0.0) -> Optional[List[Node]]:
+    def nodes(self, host: Host, spec: Spec, max_age: float = 0.0) -> Optional[List[Node]]:
         try:
-            args = {"dashboard": self.params["dashboard"]}
-            nodes: Optional[List[Node]] = host.wire.ask(self.params["head"], "nodes", dict(args, max_age=max_age), 30.0)
+            args = {"dashboard": spec.get("dashboard") or self.params["dashboard"], "max_age": max_age}
+            nodes: Optional[List[Node]] = host.wire.ask(self.params["head"], "nodes", args, 30.0)
         except Failure:
             return None
         return nodes
 
-    def _check_head(self, host: Host) -> None:
+    def _check(self, host: Host, wanted: Spec) -> None:
         from provisioner.remote.resources import ray_checks
 
-        ray_checks.check_reachable(self.params["gcs"], self.params["head"])
+        super()._check(host, wanted)
+        ray_checks.check_reachable(wanted["gcs"], self.params["head"])
+
+    def _destination(self, host: Host, now: Optional[Spec]) -> Optional[Spec]:
+        """Return the newest of this host that fits what the head will run; what fits already stays as it is."""
+        head: Optional[Spec] = host.wire.ask(self.params["head"], "destination", None, 60.0)
+        if now is None or head is None:
+            return None
+        if "versions" in now and ray_spec.fits(now, head):
+            return dict(now, dashboard=head["dashboard"])
+        former = ray_history.newest(host, lambda spec: ray_spec.fits(spec, head))
+        if former is None:
+            raise Failure(
+                "%s, to which the head goes back, never ran on this host with it" % ray_spec.versions(head),
+                "leave this host out with --limit, or declare that version and `provision apply`",
+            )
+        return dict(former, dashboard=head["dashboard"])
+
+
+def _did_not_come_up(failed: Spec, former: Spec, failure: Failure) -> Tuple[str, str]:
+    """Return in words what did not come up and what it goes back to: by version, or only by configuration."""
+    cause = failure.message[len("Ray ") :] if failure.message.startswith("Ray ") else failure.message
+    new, old = failed["versions"], former["versions"]
+    if new == old:
+        return "Ray did not come up with its new configuration: %s" % cause, "the former one"
+    what = "ray" if new["ray"] != old["ray"] else "python"
+    subject = "Ray %s" % new["ray"] if what == "ray" else "Ray with Python %s" % new["python"]
+    return "%s did not come up: %s" % (subject, cause), "the former one (%s)" % old[what]
 
 
 def _remove_temp_dir(entry: Dict[str, Any]) -> None:
@@ -249,31 +362,3 @@ def _remove_temp_dir(entry: Dict[str, Any]) -> None:
 
     if entry.get("made_temp_dir"):
         shutil.rmtree(entry["temp_dir"], ignore_errors=True)
-
-
-def _changes(now: Dict[str, Any], wanted: Dict[str, Any], secret: List[str]) -> List[Tuple[str, str, str]]:
-    """Return (what, before, after) for everything a node is started with that differs; secrets stay hidden."""
-    if not now:
-        return [("Ray's start", "unknown", "as declared")]
-    before, after = _facets(now), _facets(wanted)
-    differ = [name for name in sorted({**before, **after}) if before.get(name) != after.get(name)]
-    return [
-        ("ray " + name, "another secret", "a secret")
-        if name in secret
-        else ("ray " + name, before.get(name, ""), after.get(name, ""))
-        for name in differ
-    ]
-
-
-def _facets(spec: Dict[str, Any]) -> Dict[str, str]:
-    """Return what a user can recognize in a specification: options, labels and variables by name."""
-    found = {"environment": spec["python"]}
-    for argument in spec["argv"][3:]:
-        name, _, value = argument.partition("=")
-        if name == "--labels":
-            pairs = (pair.partition("=") for pair in value.split(",") if not pair.startswith("provision/config="))
-            found.update({"label " + label: text for label, _, text in pairs})
-        else:
-            found[name.lstrip("-")] = value or "yes"
-    found.update({"env " + name: value for name, value in spec["env"].items()})
-    return found

@@ -24,14 +24,19 @@ PROOF_LIMIT = 180.0
 
 
 class RayProof(Resource):
-    """Params: ``environment``, ``gcs``, ``dashboard``, ``env``, ``members`` (names of all nodes)."""
+    """Params: ``environment``, ``gcs``, ``dashboard``, ``env``, ``members`` (names of all nodes).
+
+    What the head runs with now counts more than the first four: after a rollback that is not what is declared.
+    """
 
     kind = "ray_proof"
+    goes_back = True
 
     def observe(self, host: Host) -> List[Difference]:
         return []
 
     def ensure(self, host: Host) -> str:
+        self.params.update(_running(host))
         expected = host.wire.ask("controller", "finished", None, 60.0)
         wanted = [name for name in self.params["members"] if name in expected]
         nodes = self._await(host, wanted)
@@ -43,6 +48,9 @@ class RayProof(Resource):
         if broken:
             raise Failure("a task did not run on every node: " + "; ".join(broken))
         return "a task ran on %d nodes" % len(proofs)
+
+    def revert(self, host: Host) -> str:
+        return self.ensure(host)
 
     def _await(self, host: Host, wanted: List[str]) -> Dict[str, str]:
         """Return node ids by host name, once every wanted host has a living node."""
@@ -61,7 +69,7 @@ class RayProof(Resource):
             time.sleep(0.3)
 
     def _prove(self, host: Host, nodes: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
-        python = host.platform.interpreter_of(host.environment(self.params["environment"]))
+        python = self.params.get("python") or host.platform.interpreter_of(host.environment(self.params["environment"]))
         argv = [python, "-I", prove.__file__, self.params["gcs"], json.dumps(nodes)]
         env = dict(self.params["env"], **{MARK: host.root})
         code, output = host.platform.run(argv, PROOF_LIMIT, env)
@@ -71,3 +79,11 @@ class RayProof(Resource):
                 return result
         last = (output.strip().splitlines() or ["exit code %d" % code])[-1]
         raise Failure("the proof could not connect to Ray: %s" % last)
+
+
+def _running(host: Host) -> Dict[str, Any]:
+    """Return how the head's node was started last; nothing if this host has none."""
+    from provisioner.remote import service
+
+    spec = service.read_spec(host, service.service_name(host)) or {}
+    return {name: spec[name] for name in ("python", "gcs", "dashboard") if name in spec}

@@ -1,0 +1,90 @@
+"""What ran on this host before, newest first, one specification per environment: what a node can go back to.
+
+A file beside the service's own specification. An entry says whether the node was seen in the cluster with it
+(``proven``) or was only about to; teardown removes the file with the service.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from provisioner.remote import service
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional
+
+    from provisioner.remote.host import Host
+
+    Spec = Dict[str, Any]
+
+MOST = 20
+"""Environments that are remembered; far more than are ever kept."""
+REVERTED = "reverted"
+"""Marks the specification in use as one that was gone back to, so that going back twice does not go forward."""
+NEEDED = {"argv", "env", "python", "environment", "config", "versions", "gcs", "dashboard", "proven"}
+
+
+def read(host: Host) -> List[Spec]:
+    """Return what ran here, newest first; a damaged file says nothing."""
+    try:
+        with open(_path(host), encoding="utf-8") as file:
+            entries = json.load(file)
+    except (OSError, ValueError):
+        return []
+    if not isinstance(entries, list):
+        return []
+    return [entry for entry in entries if isinstance(entry, dict) and set(entry) >= NEEDED]
+
+
+def note(host: Host, spec: Spec, proven: bool = True) -> None:
+    """Remember a specification as the newest; what is not proven takes no proven one's place."""
+    known = read(host)
+    same = [entry for entry in known if entry["environment"] == spec["environment"]]
+    if not proven and any(entry["proven"] for entry in same):
+        return
+    entry = dict(spec, proven=proven)
+    entry.pop(REVERTED, None)
+    wanted = [entry, *(each for each in known if each not in same)][:MOST]
+    if wanted != known:
+        host.write(_path(host), json.dumps(wanted, indent=1, sort_keys=True).encode("utf-8"), 0o600)
+
+
+def newest(host: Host, suits: Callable[[Spec], bool]) -> Optional[Spec]:
+    """Return the newest specification that suits and whose environment still is there, None if there is none."""
+    for entry in read(host):
+        if suits(entry) and os.path.exists(entry["python"]):
+            spec = dict(entry)
+            del spec["proven"]
+            return spec
+    return None
+
+
+def is_proven(host: Host, spec: Spec) -> bool:
+    """Tell whether the node was seen in the cluster with that very configuration."""
+    return any(entry["config"] == spec["config"] and entry["proven"] for entry in read(host))
+
+
+def destination(host: Host, rollback: bool) -> Optional[Spec]:
+    """Return what this host's node runs when the run is over: for a rollback, the newest on another environment.
+
+    None if there is nothing to go back to.
+    """
+    now = service.read_spec(host, service.service_name(host))
+    if now is None or not rollback or now.get(REVERTED):
+        return now
+    former = newest(host, lambda spec: spec["environment"] != now.get("environment") and spec["proven"])
+    return dict(former, **{REVERTED: True}) if former else None
+
+
+def told(host: Host, rollback: bool) -> Optional[Spec]:
+    """Return what other hosts need to know of the destination; never a secret."""
+    spec = destination(host, rollback)
+    if spec is None or "versions" not in spec:
+        return None
+    return {name: spec[name] for name in ("versions", "gcs", "dashboard")}
+
+
+def _path(host: Host) -> str:
+    return host.path("service", service.service_name(host) + ".history.json")

@@ -1,0 +1,93 @@
+"""What a node is started with, as one specification that stands alone: the service runs it, and it can be kept to go
+back to. It says everything that starting, finding and checking the node needs, whatever the inventory says by then.
+"""
+
+from __future__ import annotations
+
+import os
+
+from provisioner.remote import service
+from provisioner.remote.host import MARK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Tuple
+
+    from provisioner.remote.host import Host
+
+    Spec = Dict[str, Any]
+
+MATCH_LEVEL = "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL"
+"""Set to ``minor`` it has Ray take nodes whose Python differs in the patch version (2.51.0 and newer)."""
+
+
+def declared(host: Host, params: Dict[str, Any]) -> Spec:
+    """Return the specification of the node that the parameters of ``ray_head`` or ``ray_worker`` mean."""
+    folder = host.environment(params["environment"])
+    python = host.platform.interpreter_of(folder)
+    scripts = os.path.dirname(python)
+    temp_dir = params.get("temp_dir") or host.temp_dir()
+    arguments = [*params["arguments"], "--temp-dir=" + temp_dir]
+    return {
+        "argv": [python, os.path.join(scripts, "ray"), "start", *arguments],
+        # The dashboard's sockets would stay behind in /tmp.
+        "env": dict({"TMPDIR": temp_dir}, **params["env"], **{MARK: host.root}),
+        "path": scripts,
+        "python": python,
+        "log": service.log_path(host, service.service_name(host)),
+        "temp_dir": temp_dir,
+        "environment": folder,
+        "config": params["config"],
+        "versions": params["versions"],
+        "node_ip": params["node_ip"],
+        "ports": params["ports"],
+        "gcs": params["gcs"],
+        "dashboard": params["dashboard"],
+        "secret": params["secret"],
+    }
+
+
+def versions(spec: Spec) -> str:
+    """Return Ray's and Python's version as users read them."""
+    return "Ray %(ray)s, Python %(python)s" % spec["versions"]
+
+
+def fits(spec: Spec, other: Spec) -> bool:
+    """Tell whether a node that runs the one and a node that runs the other can be in the same cluster."""
+    mine, theirs = spec["versions"], other["versions"]
+    if spec["gcs"] != other["gcs"] or mine["ray"] != theirs["ray"]:
+        return False
+    if spec.get("env", {}).get(MATCH_LEVEL) == "minor":
+        return bool(mine["python"].rsplit(".", 1)[0] == theirs["python"].rsplit(".", 1)[0])
+    return bool(mine["python"] == theirs["python"])
+
+
+def changes(now: Spec, wanted: Spec) -> List[Tuple[str, str, str]]:
+    """Return (what, before, after) for everything a node is started with that differs; secrets stay hidden."""
+    if not now:
+        return [("Ray's start", "unknown", "as declared")]
+    secret = {*now.get("secret", ()), *wanted["secret"]}
+    before, after = _facets(now), _facets(wanted)
+    differ = [name for name in sorted({**before, **after}) if before.get(name) != after.get(name)]
+    return [
+        ("ray " + name, "another secret", "a secret")
+        if name in secret
+        else (name if name in ("Ray", "Python") else "ray " + name, before.get(name, ""), after.get(name, ""))
+        for name in differ
+    ]
+
+
+def _facets(spec: Spec) -> Dict[str, str]:
+    """Return what a user can recognize in a specification: versions, options, labels and variables by name."""
+    known = spec.get("versions", {})
+    environment = os.path.basename(spec.get("environment", "")) or spec["python"]
+    found = {"environment": environment, "Ray": known.get("ray", ""), "Python": known.get("python", "")}
+    for argument in spec["argv"][3:]:
+        name, _, value = argument.partition("=")
+        if name == "--labels":
+            pairs = (pair.partition("=") for pair in value.split(",") if not pair.startswith("provision/config="))
+            found.update({"label " + label: text for label, _, text in pairs})
+        else:
+            found[name.lstrip("-")] = value or "yes"
+    found.update({"env " + name: value for name, value in spec["env"].items()})
+    return found
