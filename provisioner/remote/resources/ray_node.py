@@ -35,6 +35,8 @@ REJOIN_LIMIT = 20.0
 RETURN_LIMIT = 90.0
 """Seconds that workers get to rejoin a head that went back: their units start them again and again meanwhile."""
 POLL = 0.2
+LOOK = 1.0
+"""Seconds between two looks at the service of a node that is awaited."""
 
 
 class RayNode(Resource):
@@ -191,7 +193,7 @@ class RayNode(Resource):
             now = time.monotonic()
             if now > deadline:
                 raise ray_checks.start_failure(host, name, "was not in the head's node list after %d s" % START_LIMIT)
-            if now - looked > 1.0:
+            if now - looked > LOOK:
                 looked = now
                 state = host.service_manager.observe(host, name)
                 if state["failing"]:
