@@ -68,10 +68,13 @@ def provision(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return run
 
 
+COMMANDS = ("apply", "check", "rollback", "teardown", "schema", "completion")
+
+
 def test_help_lists_the_commands_in_the_order_of_their_use(provision: Provision) -> None:
     done = provision("--help")
     assert (done.code, done.err) == (0, "")
-    places = [done.out.index(f"\n  {name} ") for name in ("apply", "check", "teardown", "schema", "completion")]
+    places = [done.out.index(f"\n  {name} ") for name in COMMANDS]
     assert places == sorted(places)
 
 

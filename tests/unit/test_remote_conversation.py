@@ -174,6 +174,24 @@ def test_orphans_come_last(unpacked: Path, tmp_path: Path) -> None:
     second.end()
 
 
+def test_a_rollback_leaves_alone_what_can_not_go_back(talk: Talk, tmp_path: Path) -> None:
+    tasks = [touch(tmp_path / "a"), touch(tmp_path / "b", "changed", {"changed": True})]
+    node = task("ray_head", head="w1", dashboard=["127.0.0.1", 1])
+    talk.hello(*tasks, node, mode="rollback")
+    observed = talk.hear("observed")
+    assert observed["tasks"] == [{"play": 0, "task": "T", "differences": []}]
+    assert observed["cannot"][0] == "no Ray of ours is on this host"
+    talk.send({"type": "query", "id": 1, "what": "destination", "args": None})
+    reply = talk.hear("reply")
+    assert (reply["id"], reply["value"]) == (1, None)
+    talk.send({"type": "play", "index": 0, "changed": True})
+    assert talk.hear("played") == {"type": "played", "index": 0, "ok": True}
+    talk.send({"type": "end", "clean": False, "purge": False})
+    talk.hear("bye")
+    assert talk.end()[1] == []
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
+
+
 CONTENT = b"x" * 3_000_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 

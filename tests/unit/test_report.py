@@ -162,6 +162,7 @@ def test_check_ends_with_the_differences_and_the_plan() -> None:
     [
         ("check", "ok", 0, "No changes: cluster lab is as declared."),
         ("apply", "ok", 0, "No changes: cluster lab is as declared."),
+        ("rollback", "ok", 0, "Nothing to do: cluster lab has gone back already; `apply` goes forward."),
         ("teardown", "ok", 0, "Nothing to remove: cluster lab is configured on no host, and runs on none."),
         ("apply", "changed", 0, "w1   : ok=0 changed=0 failed=0 skipped=0   changed"),
         ("check", "unreachable", 4, "Plan: 0 to add, 0 to change, 0 to remove. (1 host not known: w1)"),
