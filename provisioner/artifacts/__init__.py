@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from provisioner.artifacts.cache import Cache
-from provisioner.artifacts.lock import Lock, Wheel, fingerprint
+from provisioner.artifacts.lock import Lock, Wheel
 from provisioner.artifacts.platform import Platform
 from provisioner.artifacts.store import Artifacts
 
-__all__ = ["Artifacts", "Cache", "Lock", "Platform", "Wheel", "fingerprint"]
+__all__ = ["Artifacts", "Cache", "Lock", "Platform", "Wheel"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
@@ -29,21 +29,42 @@ def shown(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def login_for(url: str, environment: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return the user and password the user's uv settings hold for the server of an address, if any."""
-    server = _server(url)
-    for name, index in _indexes(environment):
-        if _server(index) != server:
-            continue
-        parts = urlsplit(index)
-        prefix = "UV_INDEX_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
-        user = environment.get(f"{prefix}_USERNAME", "") if name else ""
-        password = environment.get(f"{prefix}_PASSWORD", "") if name else ""
-        user = user or unquote(parts.username or "")
-        password = password or unquote(parts.password or "")
-        if user or password:
-            return user, password
-    return None
+def login_for(
+    url: str, environment: Mapping[str, str], others: Iterable[tuple[str, str]] = ()
+) -> tuple[str, str] | None:
+    """Return the user and password that uv's settings hold for an address, if any.
+
+    A login is for one server; of several, the one whose index shares the longest path with the address is taken.
+
+    Args:
+        url: what will be fetched.
+        environment: uv's settings, and the credentials of named indexes.
+        others: names (or empty texts) and addresses of indexes that are set elsewhere.
+    """
+    known = [*_indexes(environment), *others]
+    here = [(name, index) for name, index in known if _server(index) == _server(url)]
+    nearest_first = sorted(here, key=lambda named: -_common_path(named[1], url))
+    logins = (_login(name, index, environment) for name, index in nearest_first)
+    return next((login for login in logins if login), None)
+
+
+def _login(name: str, index: str, environment: Mapping[str, str]) -> tuple[str, str] | None:
+    parts = urlsplit(index)
+    user, password = (environment.get(variable, "") if name else "" for variable in login_variables(name))
+    user, password = user or unquote(parts.username or ""), password or unquote(parts.password or "")
+    return (user, password) if user or password else None
+
+
+def login_variables(name: str) -> tuple[str, str]:
+    """Return the variables in which uv looks for the user and the password of an index with that name."""
+    prefix = "UV_INDEX_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
+    return f"{prefix}_USERNAME", f"{prefix}_PASSWORD"
+
+
+def _common_path(one: str, other: str) -> int:
+    """Return how many folders two addresses share, from the root."""
+    pairs = zip(urlsplit(one).path.split("/"), urlsplit(other).path.split("/"), strict=False)
+    return next((count for count, (a, b) in enumerate(pairs) if a != b), 1 << 16)
 
 
 def _indexes(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from provisioner.artifacts.addresses import redact
-from provisioner.artifacts.explain import explain
+from provisioner.artifacts.explain import explain, missing_version
 from provisioner.artifacts.platform import MACOS_TARGET, Platform
-from provisioner.artifacts.program import REINSTALL, uv_program
+from provisioner.artifacts.program import REINSTALL, run_uv
+from provisioner.artifacts.sources import Sources
 from provisioner.errors import InputError, ProvisionError
 
 LIMIT = 300.0
 """Seconds that uv may take to find a set of packages."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be locked.
+
+    Args:
+        platform: where the packages will be installed.
+        python: the exact version of Python there.
+        requirements: what is asked for, as pip writes it.
+        sources: where packages come from.
+        preferences: versions by package name, kept as far as they satisfy what is asked for.
+    """
+
+    platform: Platform
+    python: str
+    requirements: tuple[str, ...]
+    sources: Sources = field(default_factory=Sources)
+    preferences: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_inputs(python: str, requirements: Sequence[str]) -> None:
@@ -43,40 +64,81 @@ def check_inputs(python: str, requirements: Sequence[str]) -> None:
             ) from error
 
 
-def compile_pylock(platform: Platform, python: str, requirements: Sequence[str]) -> str:
-    """Return uv's pylock.toml for these requirements on that platform. The user's own uv settings hold."""
-    arguments = [uv_program(), "pip", "compile", "--format", "pylock.toml", "--generate-hashes"]
-    arguments += ["--only-binary", ":all:", "--python-platform", platform.uv_name, "--python-version", python]
+def compile_pylock(request: Request, *, from_source: Sequence[str] = (), options: Sequence[str] = ()) -> str:
+    """Return uv's pylock.toml for a request.
+
+    Args:
+        request: what is asked for; the user's own settings of uv hold as well.
+        from_source: packages whose wheels are passed over for their sources.
+        options: further arguments for uv.
+
+    Raises:
+        Unsatisfiable: there is no such set of packages.
+        ProvisionError: the package index cannot be used.
+    """
+    done = _compile(request, from_source, options)
+    if isinstance(done, str):
+        return done
+    nearest = "" if options else _nearest(done.stderr, request)
+    raise explain(done.stderr, request.requirements, described(request.platform, request.python), nearest)
+
+
+def _compile(
+    request: Request, from_source: Sequence[str], options: Sequence[str]
+) -> str | subprocess.CompletedProcess[str]:
+    """Return the lock, or what became of uv if it found none."""
+    arguments = ["pip", "compile", "--format", "pylock.toml", "--generate-hashes", "--only-binary", ":all:"]
+    arguments += [argument for name in from_source for argument in ("--no-binary", name)]
+    arguments += ["--python-platform", request.platform.uv_name, "--python-version", request.python]
     arguments += ["--python", sys.executable, "--no-python-downloads", "--no-header", "--no-annotate"]
-    arguments += ["--color", "never", "--quiet"]
+    arguments += ["--color", "never", "--quiet", *request.sources.arguments(), *options]
     macos = ".".join(str(part) for part in MACOS_TARGET)
+    text = "".join(f"{requirement}\n" for requirement in request.requirements)
     try:
-        # an empty project folder: the settings of whatever project the user stands in are none of ours
         with tempfile.TemporaryDirectory(prefix="provision-") as nowhere:
-            done = subprocess.run(
-                [*arguments, "--project", nowhere, "-"],
-                input="".join(f"{requirement}\n" for requirement in requirements),
-                env={**os.environ, "MACOSX_DEPLOYMENT_TARGET": macos},
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=LIMIT,
-                check=False,
-            )
+            output = Path(nowhere, "pylock.toml")
+            _prefer(request.preferences, output)
+            environment = {**request.sources.variables(), "MACOSX_DEPLOYMENT_TARGET": macos}
+            arguments += ["--output-file", str(output), "-"]
+            done = run_uv(arguments, environment=environment, folder=Path(nowhere), limit=LIMIT, text=text)
+            return output.read_text(encoding="utf-8") if done.returncode == 0 else done
     except subprocess.TimeoutExpired as error:
         raise ProvisionError(
-            f"uv found no set of packages for {described(platform, python)} within {LIMIT:.0f} s",
+            f"uv found no set of packages for {described(request.platform, request.python)} within {LIMIT:.0f} s",
             remedy="Look at the connection to the package index, or name exact versions.",
         ) from error
-    except OSError as error:
-        raise ProvisionError(f"uv does not start: {error.strerror or error}", remedy=REINSTALL) from error
-    if done.returncode != 0:
-        raise explain(done.stderr, requirements, described(platform, python))
-    return done.stdout
+
+
+def _prefer(versions: Mapping[str, str], output: Path) -> None:
+    """Write the versions to keep where uv finds them: it prefers what its output file holds already."""
+    if not versions:
+        return
+    lines = ['lock-version = "1.0"', 'created-by = "provision"']
+    for name, version in sorted(versions.items()):
+        lines += ["", "[[packages]]", f'name = "{name}"', f'version = "{version}"']
+    output.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def _nearest(stderr: str, request: Request) -> str:
+    """Return the existing versions next to the one that uv did not find on that platform, in words; or nothing."""
+    missing = missing_version(stderr)
+    if missing is None:
+        return ""
+    name, version = missing
+    below = _one_version(request, f"{name}<{version}", "highest")
+    above = _one_version(request, f"{name}>{version}", "lowest")
+    return " and ".join(found for found in (below, above) if found)
+
+
+def _one_version(request: Request, requirement: str, which: str) -> str:
+    alone = replace(request, requirements=(requirement,), preferences={})
+    done = _compile(alone, (), ["--no-deps", "--resolution", which])
+    packages = parse_pylock(done) if isinstance(done, str) else []
+    return packages[0][1] if packages else ""
 
 
 def parse_pylock(text: str) -> list[tuple[str, str, list[dict[str, Any]]]]:
-    """Return each package of a pylock: name, version and its wheels (``filename``, ``url``, ``size``, ``sha256``)."""
+    """Return each package of a pylock: name, version and its files (``filename``, ``url``, ``size``, ``sha256``)."""
     toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
         packages = toml.loads(text).get("packages", [])
@@ -91,10 +153,8 @@ def described(platform: Platform, python: str) -> str:
 
 
 def _files(package: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the wheels of a package; a requirement that is a URL has one, called an archive."""
-    files = list(package.get("wheels", []))
-    archive = package.get("archive")
-    return [*files, archive] if archive else files
+    """Return the files of a package; a requirement that is a URL has one, called an archive."""
+    return [*package.get("wheels", []), *(package[kind] for kind in ("archive", "sdist") if kind in package)]
 
 
 def _file(entry: dict[str, Any]) -> dict[str, Any]:

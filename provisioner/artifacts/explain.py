@@ -12,16 +12,27 @@ _DECORATION = re.compile(r"^[\s×╰─▶│├]*(?:(?:error|cause|Caused by):\
 _NEXT_STEP = re.compile(r"\.\s+(?=And because |Because |So, because )")
 _CONCLUSION = re.compile(r",? we can conclude that .*|^(?:And because|Because|So, because) ")
 _NETWORK = ("Failed to fetch", "error sending request", "dns error", "Request failed after", "Could not connect")
+_WITHOUT_WHEEL = re.compile(r"(\S+) ha(?:ve|s) no (?:usable wheels|wheels with a matching)")
 _LONGEST = 400
+LOGIN_REMEDY = (
+    "Give user and password: `artifacts: {index: {url:, username:, password:}}`, UV_DEFAULT_INDEX or ~/.netrc."
+)
 
 
-def explain(stderr: str, requirements: Sequence[str], target: str) -> ProvisionError:
+class Unsatisfiable(ProvisionError):
+    """No set of packages fits. ``names`` are those that have no wheel to use."""
+
+    names: frozenset[str] = frozenset()
+
+
+def explain(stderr: str, requirements: Sequence[str], target: str, nearest: str = "") -> ProvisionError:
     """Return the error a user should see.
 
     Args:
         stderr: all that uv printed there.
         requirements: what was to be locked.
         target: the platform and Python it was for, as a user would say it.
+        nearest: the versions next to one that does not exist, in words, if any.
     """
     text, _, hint = redact(stderr).partition("hint:")
     lines = [line for line in (_DECORATION.sub("", line).strip() for line in text.splitlines()) if line]
@@ -36,7 +47,9 @@ def explain(stderr: str, requirements: Sequence[str], target: str) -> ProvisionE
     if any(sign in flat for sign in _NETWORK):
         return _unreachable(flat, lines[-1])
     if "No solution found" in flat:
-        return _unsatisfiable(flat, hint, requirements, target)
+        error = _unsatisfiable(flat, hint, requirements, target, nearest)
+        error.names = frozenset(_name(match) for match in _WITHOUT_WHEEL.findall(flat))
+        return error
     reason = _shortened(flat) or "uv gave no reason"
     return ProvisionError(f"uv could not lock the packages for {target}: {reason}", remedy=_shortened(hint))
 
@@ -44,7 +57,7 @@ def explain(stderr: str, requirements: Sequence[str], target: str) -> ProvisionE
 def _refused(text: str) -> ProvisionError:
     return ProvisionError(
         f"the package index {_address(text)} refused us",
-        remedy="Put user and password into the index address (UV_DEFAULT_INDEX) or into ~/.netrc.",
+        remedy=LOGIN_REMEDY,
     )
 
 
@@ -59,25 +72,37 @@ def _unreachable(flat: str, last: str) -> ProvisionError:
     return ProvisionError(f"the package index {_address(flat)} cannot be used: {reason}", remedy=remedy)
 
 
-def _unsatisfiable(flat: str, hint: str, requirements: Sequence[str], target: str) -> ProvisionError:
+def missing_version(stderr: str) -> tuple[str, str] | None:
+    """Return the name and the version of an exact requirement that can't be had, if uv named one."""
+    flat = " ".join(line for line in (_DECORATION.sub("", line).strip() for line in stderr.splitlines()) if line)
+    match = re.search(r"there is no version of (\S+?)==(\S+?),? and ", flat)
+    match = match or re.search(r"(\S+?)==(\S+) has no (?:wheels with a matching|usable wheels)", flat)
+    return (_name(match[1]), match[2]) if match else None
+
+
+def _unsatisfiable(flat: str, hint: str, requirements: Sequence[str], target: str, nearest: str) -> Unsatisfiable:
     names = {_name(requirement) for requirement in requirements}
+    choice = f"Choose one that exists; the nearest: {nearest}." if nearest else ""
     if (match := re.search(r"there is no version of (\S+?),? and ", flat)) and _name(match[1]) in names:
-        return ProvisionError(
-            f"{match[1]} does not exist in the package index", remedy="Choose a version that has been released."
+        return Unsatisfiable(
+            f"{match[1]} does not exist in the package index",
+            remedy=choice or "Choose a version that has been released.",
         )
     if (match := re.search(r"(\S+) was not found in the package registry", flat)) and _name(match[1]) in names:
-        return ProvisionError(f"the package index has no package {match[1]}", remedy="Look at how its name is spelt.")
+        return Unsatisfiable(f"the package index has no package {match[1]}", remedy="Look at how its name is spelt.")
     if match := re.search(r"(\S+) has no wheels with a matching", flat):
-        remedy = f"{_shortened(hint)}." if hint else "Choose a version that has one."
-        return ProvisionError(f"{match[1]} has no wheel for {target}", remedy=remedy)
+        uv_says = f"{_shortened(hint)}." if hint else "Choose a version that has one."
+        remedy = f"Choose one that has; the nearest: {nearest}." if nearest else uv_says
+        return Unsatisfiable(f"{match[1]} has no wheel for {target}", remedy=remedy)
     if match := re.search(r"(\S+) ha(?:ve|s) no usable wheels", flat):
-        return ProvisionError(
+        build = f"`artifacts: {{sdists: [{_name(match[1])}]}}`"
+        return Unsatisfiable(
             f"{match[1]} has no wheel, only a source archive, and hosts do not build packages",
-            remedy="Choose a version that has wheels, or build one and name its folder in UV_FIND_LINKS.",
+            remedy=f"Choose a version that has wheels, or have this machine build it: {build}.",
         )
     steps = _NEXT_STEP.split(flat[flat.find("Because") :])
     reason = "; ".join(_CONCLUSION.sub("", step).strip() for step in steps)
-    return ProvisionError(
+    return Unsatisfiable(
         f"no set of packages satisfies what is asked for on {target}: {_shortened(reason)}",
         remedy="Loosen or change one of the versions named above.",
     )

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from provisioner.artifacts.addresses import login_for, redact, shown
 from provisioner.artifacts.cache import Cache
-from provisioner.artifacts.lock import Wheel
+from provisioner.artifacts.explain import LOGIN_REMEDY
 from provisioner.errors import ProvisionError
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that arrived and the bytes to come in all; from several threads, one at a time."""
+Login = Callable[[str], "tuple[str, str] | None"]
+"""Returns user and password for an address, if there are any."""
 
 PARALLEL = 6
 ATTEMPTS = 3
@@ -32,6 +34,22 @@ TIMEOUT = (15.0, 60.0)
 LIMIT = 3600.0
 """Seconds for everything together."""
 _CHUNK = 1 << 18
+
+
+class Wanted(Protocol):
+    """A file to fetch. ``size`` in bytes, 0 if unknown."""
+
+    @property
+    def filename(self) -> str: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def url(self) -> str: ...
 
 
 class _Interrupted(Exception):
@@ -69,27 +87,46 @@ class _Meter:
         self._stopped.wait(seconds)
 
 
-def fetch(wheels: Iterable[Wheel], cache: Cache, progress: Progress | None = None) -> dict[str, Path]:
-    """Make sure that all these wheels are in the cache and return where, by sha256.
+def fetch(
+    files: Iterable[Wanted], cache: Cache, progress: Progress | None = None, *, login: Login | None = None
+) -> dict[str, Path]:
+    """Make sure that all these files are in the cache and return where, by sha256.
+
+    Args:
+        files: what is wanted.
+        cache: where it is kept.
+        progress: told what arrives.
+        login: asked for credentials; None: uv's settings in the environment are.
 
     Raises:
         ProvisionError: a file could not be fetched, or is not the one that was locked.
     """
-    wanted = {wheel.sha256: wheel for wheel in wheels}
-    found = {sha256: cache.find(sha256, wheel.size) for sha256, wheel in wanted.items()}
+    wanted = {file.sha256: file for file in files}
+    found = {sha256: cache.find(sha256, file.size) for sha256, file in wanted.items()}
     paths = {sha256: path for sha256, path in found.items() if path}
-    missing = [wheel for sha256, wheel in wanted.items() if sha256 not in paths]
+    missing = [file for sha256, file in wanted.items() if sha256 not in paths]
     if missing:
-        largest_first = sorted(missing, key=lambda wheel: -wheel.size)
-        paths.update(_download_all(largest_first, cache, _Meter(sum(wheel.size for wheel in missing), progress)))
+        largest_first = sorted(missing, key=lambda file: -file.size)
+        meter = _Meter(sum(file.size for file in missing), progress)
+        paths.update(_download_all(largest_first, cache, login or _login_of_user, meter))
     return paths
 
 
-def _download_all(wheels: list[Wheel], cache: Cache, meter: _Meter) -> dict[str, Path]:
-    session = None if all(wheel.url.startswith("file:") for wheel in wheels) else _session()
+def _login_of_user(url: str) -> tuple[str, str] | None:
+    return login_for(url, os.environ)
+
+
+def _download_all(files: list[Wanted], cache: Cache, login: Login, meter: _Meter) -> dict[str, Path]:
+    session = None if all(file.url.startswith("file:") for file in files) else _session()
+
+    def read(file: Wanted, offset: int) -> Iterator[bytes]:
+        if session is None or file.url.startswith("file:"):
+            return _read_local(file.url, offset)
+        return _read_remote(file.url, session, login(file.url), offset)
+
     pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="fetch")
     try:
-        futures = {pool.submit(_download, wheel, cache, session, meter): wheel for wheel in wheels}
+        futures = {pool.submit(_download, file, cache, read, meter): file for file in files}
         done, pending = wait(futures, timeout=LIMIT, return_when=FIRST_EXCEPTION)
         _raise_first(done)
         if pending:
@@ -97,7 +134,7 @@ def _download_all(wheels: list[Wheel], cache: Cache, meter: _Meter) -> dict[str,
                 f"fetching {len(pending)} packages took longer than {LIMIT / 60:.0f} minutes",
                 remedy="What has arrived is kept: run the same command again to go on.",
             )
-        return {wheel.sha256: future.result() for future, wheel in futures.items()}
+        return {file.sha256: future.result() for future, file in futures.items()}
     finally:
         meter.stop()  # those still at work see it at their next piece and end
         pool.shutdown(wait=False, cancel_futures=True)
@@ -109,8 +146,8 @@ def _raise_first(done: set[Future[Path]]) -> None:
         raise errors[0]
 
 
-def _download(wheel: Wheel, cache: Cache, session: requests.Session | None, meter: _Meter) -> Path:
-    """Fetch one wheel, in several attempts if the connection breaks."""
+def _download(file: Wanted, cache: Cache, read: Callable[[Wanted, int], Iterator[bytes]], meter: _Meter) -> Path:
+    """Fetch one file, in several attempts if the connection breaks."""
     counted = 0
     for attempt in range(1, ATTEMPTS + 1):
 
@@ -118,7 +155,7 @@ def _download(wheel: Wheel, cache: Cache, session: requests.Session | None, mete
             nonlocal counted
             meter.add(offset - counted)
             counted = offset
-            for chunk in _read(wheel, session, offset):
+            for chunk in read(file, offset):
                 if meter.stopped():
                     raise _Interrupted("another file failed", "", again=False)
                 counted += len(chunk)
@@ -126,25 +163,16 @@ def _download(wheel: Wheel, cache: Cache, session: requests.Session | None, mete
                 yield chunk
 
         try:
-            path = cache.keep(
-                wheel.sha256, wheel.filename, chunks, size=wheel.size, rest=chunks, cancelled=meter.stopped
-            )
-            meter.add(0 if counted else wheel.size)
+            path = cache.keep(file.sha256, file.filename, chunks, size=file.size, rest=chunks, cancelled=meter.stopped)
+            meter.add(0 if counted else file.size)
             return path
         except _Interrupted as broken:
             if not broken.again or attempt == ATTEMPTS or meter.stopped():
                 raise ProvisionError(
-                    f"{wheel.filename} could not be fetched from {shown(wheel.url)}: {broken}", remedy=broken.remedy
+                    f"{file.filename} could not be fetched from {shown(file.url)}: {broken}", remedy=broken.remedy
                 ) from None
             meter.pause(BACKOFF * 2 ** (attempt - 1))
     raise AssertionError("the last attempt returns or raises")
-
-
-def _read(wheel: Wheel, session: requests.Session | None, offset: int) -> Iterator[bytes]:
-    """Yield a file's bytes from the offset on."""
-    if session is None or wheel.url.startswith("file:"):
-        return _read_local(wheel.url, offset)
-    return _read_remote(wheel.url, session, offset)
 
 
 def _read_local(url: str, offset: int) -> Iterator[bytes]:
@@ -156,15 +184,17 @@ def _read_local(url: str, offset: int) -> Iterator[bytes]:
                 yield chunk
     except OSError as error:
         reason = f"{error.strerror or error}"
-        raise _Interrupted(reason, "Look at the folder that UV_FIND_LINKS or UV_INDEX names.", again=False) from error
+        remedy = "Look at the folders of `artifacts: {find_links: []}`, UV_FIND_LINKS and UV_INDEX."
+        raise _Interrupted(reason, remedy, again=False) from error
 
 
-def _read_remote(url: str, session: requests.Session, offset: int) -> Iterator[bytes]:
+def _read_remote(url: str, session: requests.Session, login: tuple[str, str] | None, offset: int) -> Iterator[bytes]:
+    """Yield a file's bytes from the offset on."""
     import requests
 
     started = time.monotonic()
     try:
-        login, wanted = login_for(url, os.environ), {"Range": f"bytes={offset}-"} if offset else {}
+        wanted = {"Range": f"bytes={offset}-"} if offset else {}
         with session.get(url, stream=True, timeout=TIMEOUT, auth=login, headers=wanted) as response:
             _check_status(response.status_code)
             known = offset if response.status_code == 200 else 0  # a server without ranges begins anew
@@ -183,8 +213,7 @@ def _read_remote(url: str, session: requests.Session, offset: int) -> Iterator[b
 
 def _check_status(status: int) -> None:
     if status in (401, 403, 407):
-        remedy = "Put user and password into the index address (UV_DEFAULT_INDEX) or into ~/.netrc."
-        raise _Interrupted(f"the server refused it (HTTP {status})", remedy, again=False)
+        raise _Interrupted(f"the server refused it (HTTP {status})", LOGIN_REMEDY, again=False)
     if status >= 500 or status == 429:
         raise _Interrupted(f"the server is in trouble (HTTP {status})", "Try again in a while.", again=True)
     if status not in (200, 206):

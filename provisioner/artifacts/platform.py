@@ -87,3 +87,13 @@ class Platform:
     @staticmethod
     def _unsupported(what: str) -> HostFailed:
         return HostFailed(f"Ray has no wheels for {what}", remedy=f"{_SUPPORTED}: take this host out of the inventory.")
+
+
+def of_this_machine() -> Platform:
+    """Return the platform of the machine this runs on."""
+    import platform
+    import sys
+
+    system = {"linux": "linux", "darwin": "macos", "win32": "windows"}.get(sys.platform, sys.platform)
+    libc, version = platform.libc_ver() if system == "linux" else ("", "")
+    return Platform.from_facts({"os": system, "arch": platform.machine(), "libc": libc, "libc_version": version})

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from provisioner.artifacts.cache import Cache
-from provisioner.artifacts.lock import Lock, fingerprint, resolve_lock, settings_in
+from provisioner.artifacts.lock import Lock
 from provisioner.artifacts.once import Once
 from provisioner.artifacts.platform import Platform
+from provisioner.artifacts.sources import Sources
 from provisioner.errors import ProvisionError
+from provisioner.inventory.model import ArtifactOptions
+
+if TYPE_CHECKING:
+    from provisioner.artifacts.compile import Request
 
 
 class Artifacts:
@@ -19,10 +23,12 @@ class Artifacts:
 
     Args:
         cache_folder: where the cache is; None: what PROVISION_CACHE says, else the user's cache folder.
+        options: where packages come from, as the inventory has it.
     """
 
-    def __init__(self, cache_folder: Path | None = None) -> None:
+    def __init__(self, cache_folder: Path | None = None, options: ArtifactOptions | None = None) -> None:
         self.cache = Cache(cache_folder)
+        self.sources = Sources(options or ArtifactOptions())
         self._locks = Once[Lock]("locking and fetching the packages")
 
     def lock(
@@ -43,9 +49,11 @@ class Artifacts:
             requirements: what to install, as pip writes it.
             progress: told about the downloads.
         """
-        platform = Platform.from_facts(platform_facts)
-        key = fingerprint(platform, python, requirements, settings_in(os.environ))
-        return self._locks.get(key, lambda: self._make(platform, python, requirements, progress))
+        from provisioner.artifacts.compile import Request
+        from provisioner.artifacts.resolve import fingerprint
+
+        request = Request(Platform.from_facts(platform_facts), python, requirements, self.sources)
+        return self._locks.get(fingerprint(request), lambda: self._make(request, progress))
 
     def open(self, sha256: str) -> Path:
         """Return the path of a file that a lock names; ProvisionError if it is not in the cache."""
@@ -55,15 +63,20 @@ class Artifacts:
             f"the file {sha256} is not in the cache {self.cache.folder}", remedy="Run the same command again."
         )
 
-    def _make(
-        self,
-        platform: Platform,
-        python: str,
-        requirements: tuple[str, ...],
-        progress: Callable[[int, int], None] | None,
-    ) -> Lock:
+    def _make(self, request: Request, progress: Callable[[int, int], None] | None) -> Lock:
+        from provisioner.artifacts.resolve import resolve_lock
+
+        lock = resolve_lock(request, self.cache)
+        self._fetch(lock, progress)
+        return lock
+
+    def _fetch(self, lock: Lock, progress: Callable[[int, int], None] | None) -> None:
+        """Have all files of a lock in the cache."""
         from provisioner.artifacts.fetch import fetch
 
-        lock = resolve_lock(platform, python, requirements, self.cache)
-        fetch((*lock.wheels, lock.uv), self.cache, progress)
-        return lock
+        for wheel in lock.wheels:
+            if wheel.sdist and not self.cache.find(wheel.sha256, wheel.size):
+                from provisioner.artifacts.sdists import build_again
+
+                build_again(wheel, lock.python, self.sources, self.cache)
+        fetch((*lock.wheels, lock.uv), self.cache, progress, login=self.sources.login)

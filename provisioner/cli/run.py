@@ -74,7 +74,7 @@ def _prepare(verb: Verb, inventory: Inventory, limit: tuple[str, ...], flags: Fl
         purge=bool(flags.get("purge")),
         accept_new_host_keys=flags["accept_new_host_keys"],
     )
-    return Run(inventory, playbook, options, Artifacts(), begun)
+    return Run(inventory, playbook, options, Artifacts(options=inventory.artifacts), begun)
 
 
 def _told_as_json(verb: Verb, error: ProvisionError) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from provisioner.artifacts import Artifacts, Cache, Platform
-from provisioner.artifacts.lock import resolve_lock
+from provisioner.artifacts.compile import Request
+from provisioner.artifacts.resolve import resolve_lock
 from provisioner.errors import ProvisionError
 
 LINUX = {"os": "linux", "arch": "x86_64", "libc": "glibc", "libc_version": "2.36"}
@@ -40,14 +41,14 @@ def test_small_packages_arrive(facts: dict[str, str], names: set[str], tmp_path:
 )
 def test_ray_is_locked(facts: dict[str, str], python: str, present: str, absent: str, ray: str, tmp_path: Path) -> None:
     cache = Cache(tmp_path)
-    lock = resolve_lock(Platform.from_facts(facts), python, RAY, cache)
+    lock = resolve_lock(Request(Platform.from_facts(facts), python, RAY), cache)
     files = {wheel.name: wheel.filename for wheel in lock.wheels}
     assert 50 <= len(files) <= 70
     assert present in files
     assert absent not in files
     assert files["ray"] == ray
     began = time.perf_counter()
-    assert resolve_lock(Platform.from_facts(facts), python, RAY, cache) == lock
+    assert resolve_lock(Request(Platform.from_facts(facts), python, RAY), cache) == lock
     assert time.perf_counter() - began < 0.05
 
 
@@ -63,4 +64,4 @@ def test_what_does_not_exist_is_said_plainly(
     facts: dict[str, str], requirement: str, words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ProvisionError, match=words):
-        resolve_lock(Platform.from_facts(facts), "3.11.9", (requirement,), Cache(tmp_path))
+        resolve_lock(Request(Platform.from_facts(facts), "3.11.9", (requirement,)), Cache(tmp_path))

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.artifacts import Cache, Lock, Platform, Wheel, fingerprint
+from provisioner.artifacts import Cache, Lock, Platform, Wheel, resolve
+from provisioner.artifacts.compile import Request
 from provisioner.artifacts.explain import explain
-from provisioner.artifacts.lock import lock_from_pylock, resolve_lock
+from provisioner.artifacts.resolve import wheels_in
+from provisioner.artifacts.sources import Sources
 from provisioner.errors import InputError, ProvisionError
 
 WINDOWS = Platform("windows", "x86_64")
@@ -54,6 +56,20 @@ name = "ray"
 version = "2.60.0"
 wheels = [{ url = "https://files.example/06/67/ray-2.60.0-cp311-cp311-win_amd64.whl", upload-time = 2026-11-04T02:00:08Z, size = 29378639, hashes = { sha256 = "844eb7f6a2425f2f578066d09ce4aa20961b2b6d457379d493e457512db4fb6e" } }]
 """  # noqa: E501
+
+
+def lock_from_pylock(text: str, uv: Wheel, platform: Platform, python: str) -> Lock:
+    return Lock.of(platform.key, python, wheels_in(text, platform, python), uv)
+
+
+def fingerprint(
+    platform: Platform, python: str, requirements: tuple[str, ...], settings: dict[str, str] | None = None
+) -> str:
+    return resolve.fingerprint(Request(platform, python, requirements, Sources(environment=settings or {})))
+
+
+def resolve_lock(platform: Platform, python: str, requirements: tuple[str, ...], cache: Cache) -> Lock:
+    return resolve.resolve_lock(Request(platform, python, requirements), cache)
 
 
 def test_a_lock_holds_the_best_wheel_of_each_package() -> None:
@@ -100,7 +116,7 @@ def test_credentials_do_not_get_into_a_lock() -> None:
     ("old", "new", "words"),
     [
         ("ray-2.60.0-cp311-cp311-win_amd64.whl", "ray-2.60.0-cp311-cp311-win_arm64.whl", "ray 2.60.0 has no wheel for"),
-        ('wheels = [{ url = "https://files.example/06', 'sdist = [{ url = "https://files.example/06', "ray 2.60.0"),
+        ('wheels = [{ url = "https://files.example/06', 'others = [{ url = "https://files.example/06', "ray 2.60.0"),
         ("hashes = { sha256", "hashes = { md5", "no sha256 for aiohttp-3.14.5"),
         ('name = "ray"', "", "uv's lock cannot be read"),
         ("[[packages]]", "[[packages]", "uv's lock cannot be read"),
@@ -199,9 +215,9 @@ hint: Packages were unavailable because the network was disabled.
         (UNKNOWN_VERSION_UV_0_9, "ray==2.99.0 does not exist in the package index", "released"),
         (CONFLICT, "and you require ray==2.60.0; you require protobuf<3", "Loosen"),
         (NO_WHEEL, "ray==2.60.0 has no wheel for mars", "macosx_12_0_arm64"),
-        (SDIST_ONLY, "docopt has no wheel, only a source archive", "UV_FIND_LINKS"),
+        (SDIST_ONLY, "docopt has no wheel, only a source archive", "sdists: [docopt]"),
         (REFUSED, "index http://127.0.0.1:9/simple/six/ cannot be used: Connection refused", "UV_DEFAULT_INDEX"),
-        (LOGIN, "the package index http://mirror.example/simple refused us", "UV_DEFAULT_INDEX"),
+        (LOGIN, "the package index http://mirror.example/simple refused us", "password:"),
         (CERTIFICATE, "https://index.example/simple/six/ cannot be used: invalid peer certificate", "SSL_CERT_FILE"),
         (OFFLINE, "uv was told to stay offline", "UV_OFFLINE"),
         ("error: something new\n", "uv could not lock the packages for mars: something new", ""),
@@ -270,7 +286,7 @@ def test_uv_locks_for_another_platform(index: Path, tmp_path: Path) -> None:
 def test_the_same_inputs_do_not_run_uv_again(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = Cache(tmp_path / "cache")
     first = resolve_lock(WINDOWS, "3.11.9", ("demo", "colour"), cache)
-    monkeypatch.setattr("provisioner.artifacts.compile.uv_program", lambda: pytest.fail("uv was started"))
+    monkeypatch.setattr("provisioner.artifacts.program.uv_program", lambda: pytest.fail("uv was started"))
     began = time.perf_counter()
     assert resolve_lock(WINDOWS, "3.11.9", ("colour", "demo"), cache) == first
     assert time.perf_counter() - began < 0.05
@@ -308,6 +324,6 @@ def test_uv_has_a_time_limit(index: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_damaged_uv_is_no_traceback(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("provisioner.artifacts.compile.uv_program", lambda: str(tmp_path / "gone"))
+    monkeypatch.setattr("provisioner.artifacts.program.uv_program", lambda: str(tmp_path / "gone"))
     with pytest.raises(ProvisionError, match="uv does not start"):
         resolve_lock(WINDOWS, "3.11.9", ("demo",), Cache(tmp_path))

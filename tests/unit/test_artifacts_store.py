@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from provisioner.artifacts import Artifacts, Lock, Platform
-from provisioner.artifacts.lock import lock_from_pylock
+from provisioner.artifacts.compile import Request
+from provisioner.artifacts.resolve import wheels_in
 from provisioner.errors import ProvisionError
 
 FACTS = {"os": "linux", "arch": "x86_64", "libc": "glibc", "libc_version": "2.36", "hostname": "w1"}
@@ -39,7 +40,8 @@ class FakeUv:
         self.runs: list[list[str]] = []
         self.error: ProvisionError | None = None
 
-    def __call__(self, platform: Platform, python: str, requirements: list[str]) -> str:
+    def __call__(self, request: Request) -> str:
+        requirements = list(request.requirements)
         self.runs.append(requirements)
         time.sleep(0.1)
         if self.error:
@@ -54,7 +56,7 @@ class FakeUv:
 @pytest.fixture
 def uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeUv:
     fake = FakeUv(tmp_path)
-    monkeypatch.setattr("provisioner.artifacts.compile.compile_pylock", fake)
+    monkeypatch.setattr("provisioner.artifacts.resolve.compile_pylock", fake)
     return fake
 
 
@@ -142,5 +144,4 @@ def test_an_unsupported_host_is_refused_before_any_work(uv: FakeUv, tmp_path: Pa
 def test_a_lock_from_a_pylock_without_sizes(tmp_path: Path) -> None:
     text = pylock_for(tmp_path, "six").replace(" size = 3,", "")
     platform = Platform.from_facts(FACTS)
-    uv = lock_from_pylock(pylock_for(tmp_path, "uv"), None, platform, "3.11.2").wheels[0]  # type: ignore[arg-type]
-    assert lock_from_pylock(text, uv, platform, "3.11.2").wheels[0].size == 0
+    assert wheels_in(text, platform, "3.11.2")[0].size == 0
