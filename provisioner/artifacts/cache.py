@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -113,6 +114,22 @@ class Cache:
             yield
         finally:
             lock.release()
+
+    @contextlib.contextmanager
+    def workspace(self, name: str) -> Iterator[Path]:
+        """Give an empty folder that is gone afterwards. Whoever asks holds a lock for that name.
+
+        What a process that was killed left there is discarded first.
+        """
+        folder = self.folder / "work" / name
+        shutil.rmtree(folder, ignore_errors=True)
+        with _explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            own = Path(tempfile.mkdtemp(dir=folder))  # a program that outlived its parent may still write beside
+        try:
+            yield own
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _write(self, final: Path, chunks: Iterable[bytes], sha256: str, size: int) -> None:
         """Write to a temporary name beside the final one, verify, and only then rename."""

@@ -17,6 +17,9 @@ from provisioner.inventory.model import ArtifactOptions
 if TYPE_CHECKING:
     from provisioner.artifacts.compile import Request
 
+if TYPE_CHECKING:
+    from provisioner.artifacts.interpreter import Archive
+
 
 class Artifacts:
     """Locks and the files they name, in the cache of this machine. Any number of threads may use one object.
@@ -30,6 +33,7 @@ class Artifacts:
         self.cache = Cache(cache_folder)
         self.sources = Sources(options or ArtifactOptions())
         self._locks = Once[Lock]("locking and fetching the packages")
+        self._interpreters = Once["Archive"]("fetching the interpreter")
 
     def lock(
         self,
@@ -54,6 +58,33 @@ class Artifacts:
 
         request = Request(Platform.from_facts(platform_facts), python, requirements, self.sources)
         return self._locks.get(fingerprint(request), lambda: self._make(request, progress))
+
+    def interpreter(
+        self,
+        platform_facts: Mapping[str, Any],
+        version: str,
+        mirror: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Archive:
+        """Return the archive of an interpreter for a host, with its file in the cache. Shared as ``lock`` is.
+
+        Args:
+            platform_facts: ``os``, ``arch`` and, if known, ``libc`` and ``libc_version``.
+            version: the exact version of Python.
+            mirror: URL or folder of a copy of python-build-standalone's releases; None: as uv is told, or the original.
+            progress: told about the download.
+
+        Raises:
+            HostFailed: Ray can't run on that platform.
+            ProvisionError: there is no such archive, or it cannot be fetched.
+        """
+        from provisioner.artifacts.catalogue import Origin
+        from provisioner.artifacts.interpreter import interpreter_fingerprint, resolve_interpreter
+
+        platform = Platform.from_facts(platform_facts)
+        origin = Origin.of(mirror, os.environ)
+        key = interpreter_fingerprint(platform, version, origin)
+        return self._interpreters.get(key, lambda: resolve_interpreter(platform, version, origin, self.cache, progress))
 
     def open(self, sha256: str) -> Path:
         """Return the path of a file that a lock names; ProvisionError if it is not in the cache."""
