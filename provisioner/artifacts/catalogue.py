@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from provisioner.artifacts.addresses import redact
 from provisioner.artifacts.platform import Platform
-from provisioner.artifacts.program import REINSTALL, uv_program
+from provisioner.artifacts.program import REINSTALL, run_uv
 from provisioner.errors import ProvisionError
 
 METADATA = "download-metadata.json"
@@ -119,8 +119,8 @@ def available(platform: Platform, origin: Origin) -> dict[str, str]:
     Raises:
         ProvisionError: uv can't be asked, or not read the catalogue.
     """
-    argv = [uv_program(), "python", "list", uv_key(platform, "3"), "--all-versions", "--only-downloads"]
-    done = _asked([*argv, "--output-format", "json", "--color", "never"], origin)
+    arguments = ["python", "list", uv_key(platform, "3"), "--all-versions", "--only-downloads"]
+    done = _asked([*arguments, "--output-format", "json", "--color", "never"], origin)
     if done.returncode != 0:
         from provisioner.artifacts.explain_interpreter import Wanted, explain_interpreter
 
@@ -145,26 +145,16 @@ def nearest(version: str, versions: Iterable[str]) -> list[str]:
     return below[-1:] + above[:1]
 
 
-def _asked(argv: list[str], origin: Origin) -> subprocess.CompletedProcess[str]:
+def _asked(arguments: list[str], origin: Origin) -> subprocess.CompletedProcess[str]:
     try:
-        # an empty project folder: the settings of whatever project the user stands in are none of ours
         with tempfile.TemporaryDirectory(prefix="provision-") as nowhere:
-            return subprocess.run(
-                [*argv, "--project", nowhere],
-                env=origin.environment(os.environ),
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=LIMIT,
-                check=False,
-            )
+            environment = origin.environment(os.environ)
+            return run_uv(arguments, environment=environment, folder=Path(nowhere), limit=LIMIT)
     except subprocess.TimeoutExpired as error:
         raise ProvisionError(
             f"uv listed no interpreters within {LIMIT:.0f} s",
             remedy="Look at the connection to the catalogue that UV_PYTHON_DOWNLOADS_JSON_URL names.",
         ) from error
-    except OSError as error:
-        raise ProvisionError(f"uv does not start: {error.strerror or error}", remedy=REINSTALL) from error
 
 
 def _identity(catalogue: str | None) -> str:

@@ -161,7 +161,12 @@ def _run(argv: list[str], environment: dict[str, str], messages: Path, watch: Ca
     deadline = time.monotonic() + LIMIT
     with messages.open("wb") as stderr:
         process = subprocess.Popen(
-            argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+            argv,
+            env=environment,
+            cwd=messages.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
         )
     try:
         while time.monotonic() < deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,6 @@ from provisioner.inventory.model import ArtifactOptions
 
 if TYPE_CHECKING:
     from provisioner.artifacts.compile import Request
-
-if TYPE_CHECKING:
     from provisioner.artifacts.interpreter import Archive
 
 
