@@ -70,6 +70,7 @@ def _declare(
         "mode": mode,
         "cluster": inventory.cluster,
         "host": host.name,
+        "python": host.python,
         "root": host.root,
         "service": host.service,
         "account": host.account,
@@ -115,13 +116,15 @@ def _task(
 
 
 def _python(params: Params, host: Host, inventory: Inventory) -> Params:
-    return {"version": host.python, **params}
+    """The inventory's settings; a task may name another version, or the path of an interpreter."""
+    chosen = host.interpreter
+    source = params.pop("path", chosen.source)
+    return {"version": host.python, "source": source, "match": chosen.match, "mirror": chosen.mirror, **params}
 
 
 def _environment(params: Params, host: Host, inventory: Inventory) -> Params:
     return {
         "id": start.environment_id(host, inventory),
-        "python": host.python,
         "requirements": start.requirements(host, inventory),
         "check": ["ray", "redis"],
         "versions": start.versions(host, inventory),

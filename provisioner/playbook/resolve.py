@@ -119,6 +119,8 @@ def _holds(key: str, wanted: list[Any], host: Host, variables: Mapping[str, Any]
         return host.role in wanted
     if key == "host":
         return host.name in wanted
+    if key == "python.match":
+        return host.interpreter.match in wanted
     if key == "group":
         return not set(host.groups).isdisjoint(wanted)
     name = key.removeprefix("vars.")

@@ -19,6 +19,8 @@ DEFAULT_ENV = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "PYTHONUTF8": "1",
 }
+MATCH_VARIABLE = "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL"
+"""``minor`` has Ray accept nodes and drivers with another patch version of Python (from 2.51.0 on)."""
 HEAD_ENV = {
     # A node that was cut off is noticed after 10 s in place of 63 (measured with Ray 2.60.0).
     "RAY_health_check_period_ms": "1000",
@@ -30,8 +32,12 @@ OURS = {"first_port", "worker_ports", "node_ip", "temp_dir", *NODE_PORTS, "port"
 
 
 def environment_id(host: Host, inventory: Inventory) -> str:
-    """Return the name of the environment a host needs: a hash of all that goes in."""
-    return _hash([host.python, requirements(host, inventory)])[:12]
+    """Return what tells the environment a host needs: a hash of all that goes in.
+
+    With ``match: minor`` it is the same for every patch version: which one a host has is known there only.
+    """
+    python = host.python.rpartition(".")[0] if host.interpreter.match == "minor" else host.python
+    return _hash([python, requirements(host, inventory)])[:12]
 
 
 def requirements(host: Host, inventory: Inventory) -> list[str]:
@@ -102,7 +108,8 @@ def _secret_names(host: Host) -> list[str]:
 def node_env(host: Host) -> dict[str, str]:
     """Return the variables of every Ray process on a host, secrets in clear."""
     given = {name: value.reveal() if isinstance(value, Secret) else value for name, value in host.ray.env.items()}
-    return {**DEFAULT_ENV, **(HEAD_ENV if host.role == "head" else {}), **given}
+    match = {MATCH_VARIABLE: "minor"} if host.interpreter.match == "minor" else {}
+    return {**DEFAULT_ENV, **match, **(HEAD_ENV if host.role == "head" else {}), **given}
 
 
 def _arguments(host: Host, inventory: Inventory) -> list[str]:

@@ -1,12 +1,47 @@
-"""Folders that something of ours needs: which we shall have to make, and taking them away when nothing is in them."""
+"""Folders that something of ours needs: ours, those we shall have to make, and whether there is room in them."""
 
 from __future__ import annotations
 
 import os
 
+from provisioner.remote.failure import Failure
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List
+    from typing import List, Optional
+
+
+def programs() -> Optional[str]:
+    """Return the folder in which this program is cached, in the home of the account that logged in, whoever runs it;
+    None if this runs from elsewhere."""
+    path = os.path.abspath(__file__)
+    for _ in range(4):
+        path = os.path.dirname(path)
+    return path if path.endswith(os.path.join(".provision", "program")) else None
+
+
+def interpreters() -> Optional[str]:
+    """Return the folder of the interpreters that were brought for this program to run on, whether or not it exists."""
+    beside = programs()
+    return os.path.join(os.path.dirname(beside), "python") if beside else None
+
+
+def is_brought(interpreter: str) -> bool:
+    """Tell whether an interpreter was brought for this program to run on: nothing that lasts may depend on it."""
+    ours = interpreters()
+    return ours is not None and os.path.realpath(interpreter).startswith(os.path.realpath(ours) + os.sep)
+
+
+def require_room(folder: str, needed: int, what: str) -> None:
+    """Raise a Failure if a folder's disk has less room than that many bytes."""
+    import shutil
+
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise Failure(
+            "%s has %d MiB free, %s needs %d MiB" % (os.path.dirname(folder), free >> 20, what, needed >> 20),
+            "free some space there, or choose another `root:`",
+        )
 
 
 def missing_folders(path: str) -> List[str]:

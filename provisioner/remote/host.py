@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from provisioner.remote.failure import Failure
 from provisioner.remote.marker import Marker, write_atomically
@@ -21,7 +22,7 @@ class Host:
     Args:
         platform: what differs from OS to OS.
         wire: the conversation, for questions and transfers.
-        hello: the controller's first message (cluster, host, account, service, root ...).
+        hello: the controller's first message (cluster, host, python, account, service, root ...).
     """
 
     def __init__(self, platform: Platform, wire: Wire, hello: Dict[str, Any]) -> None:
@@ -31,6 +32,7 @@ class Host:
         self.name: str = hello["host"]
         self.account: str = hello.get("account") or platform.login_account()
         self.service_manager = platform.choose_manager(hello.get("service") or "auto")
+        self._declared_python: str = hello.get("python") or "%d.%d.%d" % sys.version_info[:3]
         self.root: str = hello.get("root") or platform.default_root(self.cluster)
         self.marker = Marker(os.path.join(self.root, "marker.json"))
         self.shared: Dict[str, Any] = {}
@@ -64,9 +66,20 @@ class Host:
 
         return "/tmp/rp-" + hashlib.sha256(self.root.encode()).hexdigest()[:8]  # noqa: S108 - made by us, then owned
 
+    @property
+    def python(self) -> str:
+        """The exact version of Python on this host: what the ``python`` task found, else what is declared."""
+        version: str = self.shared.get("python", self._declared_python)
+        return version
+
+    def versions(self, declared: Dict[str, str]) -> Dict[str, str]:
+        """Return declared versions with the Python that was found here, which may have another patch version."""
+        found = self.shared.get("python")
+        return dict(declared, python=found) if found else declared
+
     def environment(self, identity: str) -> str:
-        """Return the folder of the environment with that identity, whether or not it exists."""
-        return self.path("env", identity)
+        """Return the folder of the environment with that identity for this host's Python, whether or not it exists."""
+        return self.path("env", "%s-%s" % (self.python, identity))
 
     def fetch(self, sha256: str, filename: str, size: int, limit: float = 900.0) -> str:
         """Have a file in the store, sent by the controller if it is missing; returns its path.

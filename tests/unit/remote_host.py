@@ -116,7 +116,7 @@ class World:
         self.controller = Controller()
         self.service = Service()
         self._platform = Machine(variables(str(self.outside / "environment")), {"auto": self.service})
-        self._hello = {"cluster": "lab", "host": "w1", "root": str(self.root), "service": service}
+        self._hello = {"cluster": "lab", "host": "w1", "python": "3.11.9", "root": str(self.root), "service": service}
 
     def host(self) -> Host:
         """The host as a new conversation sees it."""
@@ -136,6 +136,11 @@ class World:
 
 def make(kind: str, **params: Any) -> Resource:
     return resource.create(kind, params)
+
+
+def found(version: str, source: str = "system", match: str = "exact") -> Resource:
+    """The ``python`` task for an interpreter that is there already."""
+    return make("python", version=version, source=source, match=match, mirror=None)
 
 
 def shown(differences: list[dict[str, str]]) -> list[tuple[str, str, str, str]]:

@@ -305,7 +305,7 @@ def test_an_unknown_resource_or_platform_setting(talk: Talk) -> None:
 
 
 def test_a_task_that_can_not_be_observed_is_named(talk: Talk, tmp_path: Path) -> None:
-    talk.hello(task("python", "Find it", version="3.3.3"))
+    talk.hello(task("python", "Find it", version="3.3.3", source="system", match="exact", mirror=None))
     talk.hear("facts")
     error = talk.hear("error")
     assert error["task"] == "Find it"

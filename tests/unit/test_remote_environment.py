@@ -21,7 +21,7 @@ from provisioner.remote.failure import Failure
 from provisioner.remote.host import Host
 from provisioner.remote.resource import Resource
 
-from .remote_host import World, make, shown
+from .remote_host import World, found, make, shown
 
 HERE = platform.python_version()
 
@@ -94,14 +94,14 @@ class Site:
 
     def host(self) -> Host:
         host = self.world.host()
-        make("python", version=HERE).observe(host)
+        found(HERE).observe(host)
         return host
 
     def environment(self, identity: str = "e1", check: tuple[str, ...] = ("one",)) -> Resource:
-        return make("environment", id=identity, python=HERE, requirements=["one", "two"], check=list(check))
+        return make("environment", id=identity, requirements=["one", "two"], check=list(check))
 
     def folder(self, identity: str = "e1") -> Path:
-        return self.world.root / "env" / identity
+        return self.world.root / "env" / f"{HERE}-{identity}"
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_it_is_built_once_and_works(bare: Site) -> None:
     site = bare
     uv = next(site.uv_store.glob("*.whl"))
     site.world.controller.files[site.uv_store.name] = uv.read_bytes()
-    missing = ("add", "environment e1", "", "one, two")
+    missing = ("add", f"environment {HERE}-e1", "", "one, two")
     assert shown(site.environment().observe(site.host())) == [missing]
     assert site.environment().ensure(site.host()) == "2 packages"
     assert site.environment().observe(site.host()) == []
@@ -127,7 +127,7 @@ def test_it_is_built_once_and_works(bare: Site) -> None:
     code = "import one, two, sys; print(two.VALUE, sys.prefix)"
     out = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, timeout=30, check=True).stdout
     assert out == f"2 {site.folder()}\n"
-    assert [path.name for path in (site.world.root / "env").iterdir()] == ["e1"], "no working folder is left"
+    assert [path.name for path in (site.world.root / "env").iterdir()] == [f"{HERE}-e1"], "no working folder is left"
     assert site.environment().traces(site.host()) == [], "it stays for the next time; --purge removes it"
     assert len(site.world.controller.sent) == 3
     site.environment("e2").ensure(site.host())
@@ -160,7 +160,7 @@ def test_a_half_one_is_never_in_use(damage: Callable[[Path], None], bare: Site) 
 def test_a_half_one_is_built_anew(site: Site) -> None:
     (site.folder() / "bin").mkdir(parents=True)
     (site.folder() / "left over").touch()
-    (site.world.root / "env" / "e1.work").mkdir()
+    (site.world.root / "env" / f"{HERE}-e1.work").mkdir()
     site.environment().ensure(site.host())
     assert site.environment().observe(site.host()) == []
     assert not (site.folder() / "left over").exists()
@@ -183,7 +183,7 @@ def test_a_wheel_that_is_not_the_locked_one_is_refused(site: Site) -> None:
     with pytest.raises(Failure, match="uv pip failed"):
         site.environment().ensure(site.host())
     assert len(site.environment().observe(site.host())) == 1
-    assert not (site.world.root / "env" / "e1.work").exists()
+    assert not (site.world.root / "env" / f"{HERE}-e1.work").exists()
 
 
 def test_too_little_room_is_told_before_anything_is_sent(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

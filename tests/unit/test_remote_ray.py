@@ -191,7 +191,7 @@ def test_a_node_is_started_found_and_removed(node: Node) -> None:
           ("change", "ray label zone", "a", "b"), ("change", "ray num-cpus", "2", "")]),
         ({"env": {"X": "2", "Y": "3"}}, [("change", "ray env X", "1", "2"), ("change", "ray env Y", "", "3")]),
         ({"env": {"X": "2"}, "secret": ["env X"]}, [("change", "ray env X", "another secret", "a secret")]),
-        ({"environment": "e2"}, [("change", "ray environment", "e1", "e2")]),
+        ({"environment": "e2"}, [("change", "ray environment", "3.11.9-e1", "3.11.9-e2")]),
         ({"versions": {"ray": "2.61.0", "python": "3.11.10"}},
          [("change", "Python", "3.11.9", "3.11.10"), ("change", "Ray", "2.60.0", "2.61.0")]),
         ({"temp_dir": "/tmp/elsewhere"}, [("change", "ray temp-dir", "ray", "/tmp/elsewhere")]),
@@ -203,7 +203,12 @@ def test_what_differs_is_told_by_its_name(
     node.ensure()
     root = f"{node.world.root}/"
     found = [
-        (action, what, before.replace(root + "env/", "").replace(root, ""), after.replace(root + "env/", ""))
+        (
+            action,
+            what,
+            before.replace(root + "env/", "").replace(root, ""),
+            after.replace(root + "env/", ""),
+        )
         for action, what, before, after in node.differences(**changes)
         if what != "ray env TMPDIR"
     ]
@@ -344,7 +349,7 @@ def test_a_worker_asks_before_it_starts_whether_the_head_is_there(
 
 def prove(world: World, dashboard: Dashboard, script: str) -> Any:
     """Return a proof whose Python is a shell script."""
-    python = world.root / "env" / "e1" / "bin" / "python"
+    python = world.root / "env" / "3.11.9-e1" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text("#!/bin/sh\n" + script)
     python.chmod(0o755)

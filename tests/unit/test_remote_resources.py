@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import stat
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -344,68 +342,6 @@ def test_a_command_without_undo_leaves_nothing_to_remove(tmp_path: Path) -> None
     assert command.remove(world.host()) == ""
     assert Path(made).exists()
     assert world.host().marker.entries == {}
-
-
-HERE = platform.python_version()
-
-
-def test_the_running_python_is_found(tmp_path: Path) -> None:
-    host = World(tmp_path).host()
-    python = make("python", version=HERE)
-    assert python.observe(host) == []
-    assert os.path.realpath(host.shared["interpreter"]) == os.path.realpath(sys.executable)
-    assert python.ensure(host) == f"Python {HERE} at {host.shared['interpreter']}"
-
-
-def test_a_wrong_python_is_named_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(Failure) as caught:
-        make("python", version="3.3.3").observe(World(tmp_path).host())
-    assert caught.value.message == f"Python 3.3.3 is wanted, and this host has {HERE} at {sys.executable}"
-    assert caught.value.remedy == f"install 3.3.3 there, or write `python: {HERE}` if all hosts have it"
-
-
-def script(path: Path, version: str) -> str:
-    path.write_text(f"#!/bin/sh\necho {version}\necho once >> {path}.log\n")
-    path.chmod(0o755)
-    return str(path)
-
-
-def test_an_interpreter_is_remembered_until_it_changes(tmp_path: Path) -> None:
-    from provisioner.remote.resources.python import remember
-
-    world = World(tmp_path)
-    path = script(tmp_path / "python", "3.10.4")
-    python = make("python", version="3.10.4", path=path)
-    host = world.host()
-    python.observe(host)
-    remember(host, "3.10.4", path)
-    log = Path(path + ".log")
-    assert log.read_text() == "once\n"
-    python.observe(world.host())
-    assert log.read_text() == "once\n", "not started again"
-    script(tmp_path / "python", "3.10.14")
-    with pytest.raises(Failure, match=r"3\.10\.4 is wanted, and this host has 3\.10\.14 at"):
-        python.observe(world.host())
-    assert log.read_text() == "once\nonce\n"
-    python.remove(world.host())
-    assert world.host().marker.entries == {}
-
-
-@pytest.mark.parametrize("path", ["/bin/false", "/nonexistent/python"])
-def test_a_path_that_is_no_python(path: str, tmp_path: Path) -> None:
-    with pytest.raises(Failure, match=r"a broken Python at /bin/false|no program /nonexistent/python"):
-        make("python", version="3.10.4", path=path).observe(World(tmp_path).host())
-
-
-def test_interpreters_are_found_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    wanted = []
-    for name in (".pyenv/versions/3.4.1/bin/python", ".local/share/uv/python/cpython-3.4.1-linux/bin/python",
-                 "bin/python3.4"):  # fmt: skip
-        (tmp_path / name).parent.mkdir(parents=True)
-        wanted.append(script(tmp_path / name, "3.4.1"))
-    assert World(tmp_path).host().platform.find_interpreters("3.4.1") == wanted
 
 
 MEMBERS = {"ctl": {"address": "10.0.0.1"}, "w1": {"address": "10.0.0.2"}}

@@ -48,15 +48,17 @@ class Life(Node):
 
     def runs(self) -> tuple[str, str]:
         """Return the environment and the configuration in use."""
-        return Path(self.spec()["environment"]).name, self.spec()["config"]
+        return Path(self.spec()["environment"]).name.rpartition("-")[2], self.spec()["config"]
 
     def history(self) -> list[tuple[str, str, bool]]:
         found = ray_history.read(self.world.host())
-        return [(Path(entry["environment"]).name, entry["config"], entry["proven"]) for entry in found]
+        return [
+            (Path(entry["environment"]).name.rpartition("-")[2], entry["config"], entry["proven"]) for entry in found
+        ]
 
     def apply(self, environment: str, config: str = "", **changes: Any) -> str:
         """Have the node run from an environment, which is made as a script that tells its versions."""
-        python = self.world.root / "env" / environment / "bin" / "python"
+        python = self.world.root / "env" / f"3.11.9-{environment}" / "bin" / "python"
         python.parent.mkdir(parents=True, exist_ok=True)
         versions = {"ray": VERSIONS[environment], "python": "3.11.9"}
         python.write_text(f"#!/bin/sh\necho '{json.dumps(versions)}'\n")
@@ -174,7 +176,7 @@ def test_no_going_back_without_reason_or_means(head: Life) -> None:
     assert head.runs()[0] == "e2", "what ran well is not left for an older version because of a bad day"
     head.broken = {"e3"}
     for name in ("e1", "e2"):
-        (head.world.root / "env" / name / "bin" / "python").unlink()
+        (head.world.root / "env" / f"3.11.9-{name}" / "bin" / "python").unlink()
     with pytest.raises(Failure, match=r"^Ray ended right after"):
         head.apply("e3")
 
@@ -220,7 +222,12 @@ def test_a_head_goes_back_and_stays_there(head: Life) -> None:
     }  # fmt: skip
     ray_state._cache.clear()
     found = shown(head.resource().former(head.world.host()))
-    assert ("change", "Ray", "2.60.0", "2.58.0") in found and ("change", "ray environment", "e2", "e1") in found
+    assert ("change", "Ray", "2.60.0", "2.58.0") in found and (
+        "change",
+        "ray environment",
+        "3.11.9-e2",
+        "3.11.9-e1",
+    ) in found
     assert head.rollback().startswith("Ray 2.60.0, Python 3.11.9 -> Ray 2.58.0, Python 3.11.9: in the cluster after")
     assert head.runs() == ("e1", "e1b")
     for _ in range(2):
@@ -245,7 +252,7 @@ def test_a_rollback_that_does_not_come_up_returns_to_what_ran(head: Life) -> Non
 def test_nothing_is_stopped_for_an_environment_that_does_not_work(head: Life) -> None:
     head.apply("e1")
     head.apply("e2")
-    python = head.world.root / "env" / "e1" / "bin" / "python"
+    python = head.world.root / "env" / "3.11.9-e1" / "bin" / "python"
     for script, message in (
         ("echo oops; exit 1", "the installed packages can't be imported: oops"),
         ("""echo '{"ray": "2.9.3", "python": "3.11.9"}'""", "ray 2.9.3 in place of 2.58.0"),

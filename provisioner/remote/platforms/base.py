@@ -144,8 +144,13 @@ class Platform:
         """Return who listens on a TCP port, such as ``nginx (pid 711)``; ``another process`` if unknown."""
         raise NotImplementedError
 
-    def find_interpreters(self, version: str) -> List[str]:
-        """Return paths of Python interpreters that may have that exact version, the likeliest first."""
+    def find_interpreters(self, version: str, minor: bool = False) -> List[str]:
+        """Return paths of Python interpreters that may have that exact version, the likeliest first; with ``minor``,
+        of others of the same minor version as well. None that was brought by us is among them."""
+        raise NotImplementedError
+
+    def interpreter_in(self, folder: str, version: str) -> str:
+        """Return the interpreter in a folder that an archive of python-build-standalone was unpacked to."""
         raise NotImplementedError
 
     def interpreter_of(self, environment: str) -> str:

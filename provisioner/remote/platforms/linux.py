@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from provisioner.remote.platforms.base import ServiceManager
 
 
+PROCESSORS = {"amd64": "x86_64", "arm64": "aarch64"}
+"""Other names of what the rest of the program knows as x86_64 and aarch64."""
+
+
 class Linux(Posix):
     os = "linux"
 
@@ -24,7 +28,7 @@ class Linux(Posix):
         libc, libc_version = _libc()
         return {
             "os": "linux",
-            "arch": name.machine,
+            "arch": PROCESSORS.get(name.machine, name.machine),
             "hostname": name.nodename,
             "libc": libc,
             "libc_version": libc_version,

@@ -8,7 +8,7 @@ import sys
 import time
 
 from provisioner.remote.failure import Failure, NoProgram
-from provisioner.remote.folders import remove_if_empty
+from provisioner.remote.folders import interpreters, is_brought, programs, remove_if_empty
 from provisioner.remote.platforms.base import Platform
 from provisioner.remote.platforms.variables import ProfileFile, VariablesFile
 
@@ -97,17 +97,17 @@ class Posix(Platform):
     def clean(self, root: str, purge: bool) -> None:
         import shutil
 
-        programs = _programs()
         for name in ("lock", "python.json"):
             if os.path.exists(os.path.join(root, name)):
                 os.unlink(os.path.join(root, name))
         for folder in OURS if purge else ("store",):  # an environment that is kept needs no wheels any more
             shutil.rmtree(os.path.join(root, folder), ignore_errors=True)
-        if purge:
-            shutil.rmtree(programs, ignore_errors=True)
-        home = os.path.dirname(programs)
+        cached = [folder for folder in (programs(), interpreters()) if folder]
+        for folder in cached if purge else ():
+            shutil.rmtree(folder, ignore_errors=True)
+        homes = {os.path.dirname(folder) for folder in cached}
         remove_if_empty(root)
-        for folder in (os.path.dirname(root), os.path.join(home, "clusters"), home):
+        for folder in (os.path.dirname(root), *(os.path.join(home, "clusters") for home in homes), *homes):
             if os.path.basename(folder) in ("provision", "clusters", ".provision"):
                 remove_if_empty(folder)
 
@@ -174,26 +174,31 @@ class Posix(Platform):
     def interpreter_of(self, environment: str) -> str:
         return os.path.join(environment, "bin", "python")
 
-    def find_interpreters(self, version: str) -> List[str]:
-        if version == "%d.%d.%d" % sys.version_info[:3]:
-            return [_real_interpreter()]
+    def interpreter_in(self, folder: str, version: str) -> str:
+        return os.path.join(folder, "bin", "python" + version.rpartition(".")[0])
+
+    def find_interpreters(self, version: str, minor: bool = False) -> List[str]:
+        running, series = _real_interpreter(), version.rpartition(".")[0]
+        usable = not is_brought(running)
+        if usable and version == "%d.%d.%d" % sys.version_info[:3]:
+            return [running]
         import glob
 
-        minor = version.rsplit(".", 1)[0]
-        named = [
-            "~/.pyenv/versions/%s/bin/python" % version,
-            "~/.local/share/uv/python/cpython-%s-*/bin/python" % version,
-        ]
-        found = [path for pattern in named for path in glob.glob(os.path.expanduser(pattern))]
+        found = [path for pattern in NAMED for path in glob.glob(os.path.expanduser(pattern % version))]
+        if minor:
+            wider = [path for pattern in NAMED for path in glob.glob(os.path.expanduser(pattern % (series + ".*")))]
+            found += [running] * (usable and series == "%d.%d" % sys.version_info[:2]) + sorted(wider, reverse=True)
         folders = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", *os.environ.get("PATH", "").split(os.pathsep)]
         for folder in dict.fromkeys(folders):
-            path = os.path.join(folder, "python" + minor)
+            path = os.path.join(folder, "python" + series)
             if os.access(path, os.X_OK) and os.path.basename(folder) != "shims":  # pyenv's, which may lead nowhere
                 found.append(path)
-        return found
+        return list(dict.fromkeys(found))
 
 
-OURS = ("before", "env", "log", "ray", "service", "store")
+NAMED = ("~/.pyenv/versions/%s/bin/python", "~/.local/share/uv/python/cpython-%s-*/bin/python")
+"""Where interpreters lie under their exact version."""
+OURS = ("before", "env", "log", "python", "ray", "service", "store")
 """Folders that we make under the root; whatever else is there is somebody's."""
 CHILDREN: Set[int] = set()
 """Programs that run for us now; they must not outlive this one."""
@@ -206,14 +211,6 @@ def _nameless_file() -> IO[bytes]:
     import tempfile
 
     return tempfile.TemporaryFile()
-
-
-def _programs() -> str:
-    """Return the folder in which this program is cached: in the home of the user who logged in, whoever runs it."""
-    unpacked = os.path.abspath(__file__)
-    for _ in range(5):
-        unpacked = os.path.dirname(unpacked)
-    return unpacked if unpacked.endswith(os.path.join(".provision", "program")) else "/nonexistent/.provision/program"
 
 
 def _is_at(file: IO[str], path: str) -> bool:

@@ -7,7 +7,7 @@ import os
 
 from provisioner.remote.failure import Failure
 from provisioner.remote.resource import Resource, difference
-from provisioner.remote.resources.python import remember
+from provisioner.remote.resources.python_search import remember
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,11 +27,12 @@ AHEAD = 4
 
 
 class Environment(Resource):
-    """Params: ``id`` (hash of what goes in), ``python``, ``requirements``, ``check`` (modules to import),
-    ``versions`` that they must have.
+    """Params: ``id`` (hash of what goes in), ``requirements``, ``check`` (modules to import), ``versions`` that they
+    must have.
 
-    The folder carries the id, so a new version is built beside the old one, and whatever starts from an environment
-    names it: that is the switch. A folder counts only with the ``environment.json`` that is written last.
+    The folder carries the host's exact Python and the id, so a new version is built beside the old one, and whatever
+    starts from an environment names it: that is the switch. A folder counts only with the ``environment.json`` that is
+    written last.
     """
 
     kind = "environment"
@@ -39,7 +40,7 @@ class Environment(Resource):
     def observe(self, host: Host) -> List[Difference]:
         if _complete(host, self.params["id"]):
             return []
-        what = "environment %s" % self.params["id"]
+        what = "environment %s" % os.path.basename(host.environment(self.params["id"]))
         return [difference("add", what, after=", ".join(self.params["requirements"]))]
 
     def ensure(self, host: Host) -> str:
@@ -52,8 +53,8 @@ class Environment(Resource):
         host.doing("installing %d packages" % len(lock["wheels"]))
         folder = host.environment(self.params["id"])
         self._build(host, lock, files, folder)
-        stamp = {"id": self.params["id"], "python": self.params["python"], "lock": lock["digest"]}
-        remember(host, self.params["python"], interpreter)
+        stamp = {"id": self.params["id"], "python": host.python, "lock": lock["digest"]}
+        remember(host, host.python, interpreter)
         host.write(os.path.join(folder, "environment.json"), json.dumps(stamp).encode("ascii"))
         return "%d packages" % len(lock["wheels"])
 
@@ -61,22 +62,16 @@ class Environment(Resource):
         host.doing("waiting for the package lock")
         args = {
             "facts": host.platform.facts(),
-            "python": self.params["python"],
+            "python": host.python,
             "requirements": self.params["requirements"],
         }
         lock: Dict[str, Any] = host.wire.ask("controller", "lock", args, LOCK_LIMIT)
         return lock
 
     def _check_room(self, host: Host, lock: Dict[str, Any]) -> None:
-        import shutil
+        from provisioner.remote.folders import require_room
 
-        needed = ROOM * sum(wheel["size"] for wheel in lock["wheels"])
-        free = shutil.disk_usage(host.folder("env")).free
-        if free < needed:
-            raise Failure(
-                "%s has %d MiB free, the environment needs %d MiB" % (host.root, free >> 20, needed >> 20),
-                "free some space there, or choose another `root:`",
-            )
+        require_room(host.folder("env"), ROOM * sum(wheel["size"] for wheel in lock["wheels"]), "the environment")
 
     def _fetch(self, host: Host, lock: Dict[str, Any]) -> Dict[str, str]:
         from concurrent.futures import ThreadPoolExecutor
@@ -130,7 +125,7 @@ class Environment(Resource):
 
     def _verify(self, host: Host, folder: str) -> None:
         host.doing("trying the installation")
-        try_out(host, folder, self.params.get("versions", {}), self.params["check"])
+        try_out(host, folder, host.versions(self.params.get("versions", {})), self.params["check"])
 
 
 CHECK = ("ray", "redis")

@@ -1,85 +1,134 @@
-"""python: the interpreter of the exact version, found on the host."""
+"""python: the interpreter that Ray runs on: brought to the host, or found there."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 
 from provisioner.remote.failure import Failure
-from provisioner.remote.resource import Resource
+from provisioner.remote.resource import Resource, difference
+from provisioner.remote.resources.python_search import search, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional
+    from typing import Any, Dict, List
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
 
-NOTE = "python.json"
-"""The file under the root with the interpreter of the last run; it is no trace to undo, so not in the marker."""
+COMPLETE = "provision.json"
+"""Written last into the folder of an interpreter: without it nothing there is used."""
+ASK_LIMIT = 900.0
+"""Seconds for the controller to fetch an archive that it lacks."""
+TRY_LIMIT = 120.0
+ROOM = 6
+"""An interpreter takes about this many times its archive's size: unpacked, compiled, and the archive itself."""
+TRY = "import ssl, sqlite3, ctypes, zlib, platform; print(platform.python_version())"
+COMPILE = (
+    "import compileall, re, sysconfig; compileall.compile_dir(sysconfig.get_path('stdlib'), quiet=2, "
+    "rx=re.compile(r'[\\\\/](tests?|idlelib|lib2to3|tkinter|turtledemo|ensurepip|site-packages)[\\\\/]'))"
+)
 
 
 class Python(Resource):
-    """Params: ``version`` (exact), ``path`` (optional: this interpreter and no other)."""
+    """Params: ``version`` (exact), ``source`` (managed, system or the path of an interpreter), ``match`` (exact or
+    minor), ``mirror`` (URL or None).
+
+    A managed one lies in ``python/VERSION`` under the root: archives of python-build-standalone run from any folder.
+    """
 
     kind = "python"
 
     def observe(self, host: Host) -> List[Difference]:
-        host.shared["interpreter"] = self._remembered(host) or self._find(host)
+        if self.params["source"] == "managed":
+            return self._observe_managed(host)
+        path = None if self.params["source"] == "system" else self.params["source"]
+        version, found = search(host, self.params["version"], path, self.params["match"] == "minor")
+        host.shared.update(python=version, interpreter=found)
         return []
 
     def ensure(self, host: Host) -> str:
-        return "Python %s at %s" % (self.params["version"], host.shared["interpreter"])
+        folder = self._folder(host)
+        if self.params["source"] == "managed" and not self._is_complete(host, folder):
+            self._bring(host, folder)
+        return "Python %s at %s" % (host.python, host.shared["interpreter"])
 
-    def _find(self, host: Host) -> str:
-        version = self.params["version"]
-        path = self.params.get("path")
-        seen = []
-        for candidate in [path] if path else host.platform.find_interpreters(version):
-            found = self._version(host, candidate)
-            if found == version:
-                return candidate
-            seen.append("%s at %s" % (found, candidate))
-        here = "%d.%d.%d" % sys.version_info[:3]
-        others = ", ".join(seen) or "%s at %s" % (here, sys.executable)
-        raise Failure(
-            "Python %s is wanted, and this host has %s" % (version, others),
-            "install %s there, or write `python: %s` if all hosts have it" % (version, here),
-        )
+    def _observe_managed(self, host: Host) -> List[Difference]:
+        folder = self._folder(host)
+        host.shared.update(python=self.params["version"], interpreter=self._interpreter(host, folder))
+        if self._is_complete(host, folder):
+            return []
+        what = "Python %s" % self.params["version"]
+        if os.path.exists(os.path.join(folder, COMPLETE)):
+            return [difference("change", what, "damaged", "as it was brought")]
+        return [difference("add", what, after=folder)]
 
-    def _version(self, host: Host, path: str) -> str:
-        if _is_running(path):
-            return "%d.%d.%d" % sys.version_info[:3]
-        code, output = host.platform.run([path, "-I", "-S", "-c", "import platform;print(platform.python_version())"])
-        return output.strip() if code == 0 else "a broken Python"
+    def _folder(self, host: Host) -> str:
+        return host.path("python", self.params["version"])
 
-    def _remembered(self, host: Host) -> Optional[str]:
-        """Return the interpreter of the last run, if the file is the same as then: saves starting it."""
+    def _interpreter(self, host: Host, folder: str) -> str:
+        return host.platform.interpreter_in(folder, self.params["version"])
+
+    def _is_complete(self, host: Host, folder: str) -> bool:
         try:
-            with open(host.path(NOTE), encoding="ascii") as file:
+            with open(os.path.join(folder, COMPLETE), encoding="ascii") as file:
                 note = json.load(file)
-            path: str = note["path"]
-            same = note["version"] == self.params["version"] and note["stamp"] == _stamp(path)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return path if same and self.params.get("path") in (None, path) else None
+        except (OSError, ValueError):
+            return False
+        return isinstance(note, dict) and note.get("stamp") == stamp(self._interpreter(host, folder))
 
+    def _bring(self, host: Host, folder: str) -> None:
+        """Build it aside and put it in its place in one step; what stood there was not complete."""
+        import shutil
 
-def remember(host: Host, version: str, path: str) -> None:
-    """Note an interpreter, with what tells whether it is still the same file."""
-    note = {"version": version, "path": path, "stamp": _stamp(path)}
-    host.write(host.path(NOTE), json.dumps(note).encode("ascii"))
+        archive = self._fetch(host)
+        work, old = folder + ".work", folder + ".old"
+        for path in (work, old):
+            shutil.rmtree(path, ignore_errors=True)
+        host.doing("unpacking Python %s" % self.params["version"])
+        try:
+            self._unpack(archive, work)
+            self._try(host, work)
+            note = {"version": self.params["version"], "stamp": stamp(self._interpreter(host, work))}
+            host.write(os.path.join(work, COMPLETE), json.dumps(note).encode("ascii"))
+            if os.path.isdir(folder):
+                os.rename(folder, old)
+            os.rename(work, folder)
+        finally:
+            for path in (work, old):
+                shutil.rmtree(path, ignore_errors=True)
 
+    def _fetch(self, host: Host) -> str:
+        from provisioner.remote.brought import adopt
+        from provisioner.remote.folders import require_room
 
-def _stamp(path: str) -> Any:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return [found.st_size, int(found.st_mtime)]
+        host.doing("waiting for Python %s" % self.params["version"])
+        question = {key: self.params[key] for key in ("version", "mirror")}
+        told: Dict[str, Any] = host.wire.ask(
+            "controller", "interpreter", dict(question, facts=host.platform.facts()), ASK_LIMIT
+        )
+        require_room(host.folder("python"), ROOM * told["size"], "Python %s" % self.params["version"])
+        adopt(host, told["sha256"], told["filename"])
+        host.doing("receiving Python %s, %d MB" % (self.params["version"], told["size"] // 10**6))
+        return host.fetch(told["sha256"], told["filename"], told["size"])
 
+    def _unpack(self, archive: str, folder: str) -> None:
+        from provisioner.remote.unpacking import BadArchive, unpack
 
-def _is_running(path: str) -> bool:
-    """Tell whether that interpreter is the one that runs this program."""
-    return os.path.realpath(path) == os.path.realpath(sys.executable)
+        try:
+            unpack(archive, folder)
+        except BadArchive as error:
+            raise Failure("the archive of Python %s can't be used: %s" % (self.params["version"], error)) from None
+
+    def _try(self, host: Host, folder: str) -> None:
+        """Run it, and compile its library: the account that Ray runs under may not write there, and every process
+        of Ray would compile anew (0.3 s each)."""
+        python = self._interpreter(host, folder)
+        code, output = host.platform.run([python, "-I", "-c", TRY], TRY_LIMIT)
+        said = (output.strip().splitlines() or ["exit code %d" % code])[-1]
+        if code or said != self.params["version"]:
+            raise Failure(
+                "Python %s, as it was brought, does not run here: %s" % (self.params["version"], said),
+                "see that %s may hold programs, and that the host's C library is no older than 2.17" % host.root,
+            )
+        host.platform.run([python, "-I", "-c", COMPILE], TRY_LIMIT)

@@ -38,7 +38,7 @@ def declared(host: Host, params: Dict[str, Any]) -> Spec:
         "temp_dir": temp_dir,
         "environment": folder,
         "config": params["config"],
-        "versions": params["versions"],
+        "versions": host.versions(params["versions"]),
         "node_ip": params["node_ip"],
         "ports": params["ports"],
         "gcs": params["gcs"],

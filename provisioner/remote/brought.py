@@ -1,0 +1,32 @@
+"""The archive of an interpreter that first contact brought: it is not sent a second time."""
+
+from __future__ import annotations
+
+import os
+
+from provisioner.remote.folders import interpreters
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from provisioner.remote.host import Host
+
+
+def adopt(host: Host, sha256: str, filename: str) -> None:
+    """Take an archive that first contact brought into the store; a damaged one is only removed."""
+    import hashlib
+
+    brought = os.path.join(interpreters() or "", sha256 + ".tar.gz")
+    final = host.path("store", sha256, filename)
+    if os.path.exists(final) or not os.path.isfile(brought):
+        return
+    digest, aside = hashlib.sha256(), final + ".adopted"
+    host.folder("store", sha256)
+    with open(brought, "rb") as source, open(aside, "wb") as target:
+        for piece in iter(lambda: source.read(1 << 20), b""):
+            digest.update(piece)
+            target.write(piece)
+    if digest.hexdigest() == sha256:
+        os.replace(aside, final)
+    else:
+        os.unlink(aside)
+    os.unlink(brought)
