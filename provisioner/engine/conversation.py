@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from provisioner.declaration import Declaration
+from provisioner.engine.deliveries import Deliveries
 from provisioner.engine.gates import Gate, Gates
 from provisioner.engine.line import Line
 from provisioner.engine.outcome import Outcome
@@ -56,6 +57,7 @@ class Conversation:
         self._observer = observer
         self.gates = gates
         self._line = Line(declaration.host.name, self._take, self._watch)
+        self._deliveries = Deliveries(declaration.host.name, lambda: self._line.session.wire, self._content)
         self._observed: dict[int, list[Message]] = {}
         self._task: tuple[str, float] | None = None
         self._last_told = time.monotonic()
@@ -202,6 +204,7 @@ class Conversation:
         self._run.switchboard.gone(self.name)
         self._pass_all_gates(good=False)
         self._run.consent.settle(self.name)
+        self._deliveries.close()
         self._line.close()
         outcome = self.outcome
         if not self._observer or outcome.trouble:
@@ -297,10 +300,15 @@ class Conversation:
             return
 
     def _on_need(self, message: Message) -> None:
-        """Send the content the host asked for."""
-        sha256, files = message["sha256"], self._declaration.files
-        source = files[sha256] if sha256 in files else self._run.artifacts.open(sha256)
-        self._line.session.wire.send_blob(message["id"], sha256, source, lambda sent, size: None)
+        self._deliveries.need(message)
+
+    def _on_enough(self, message: Message) -> None:
+        self._deliveries.enough(message)
+
+    def _content(self, sha256: str) -> Any:
+        """Return what the host may have: a file of its declaration, or one of the packages."""
+        files = self._declaration.files
+        return files[sha256] if sha256 in files else self._run.artifacts.open(sha256)
 
     def _doing(self, text: str) -> None:
         self._emit(Doing(self._run.now(), self.name, text))

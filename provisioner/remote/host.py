@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
-from provisioner.remote.failure import Failure
 from provisioner.remote.marker import Marker, write_atomically
 
 TYPE_CHECKING = False
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
     from provisioner.remote.platforms.base import Platform
+    from provisioner.remote.store import Store
     from provisioner.remote.wire import Wire
 
 
@@ -35,6 +36,8 @@ class Host:
         self._declared_python: str = hello.get("python") or "%d.%d.%d" % sys.version_info[:3]
         self.root: str = hello.get("root") or platform.default_root(self.cluster)
         self.marker = Marker(os.path.join(self.root, "marker.json"))
+        self._store: Optional[Store] = None
+        self._making = threading.Lock()
         self.shared: Dict[str, Any] = {}
         """What one task found out and a later one needs, such as the interpreter."""
 
@@ -81,34 +84,19 @@ class Host:
         """Return the folder of the environment with that identity for this host's Python, whether or not it exists."""
         return self.path("env", "%s-%s" % (self.python, identity))
 
-    def fetch(self, sha256: str, filename: str, size: int, limit: float = 900.0) -> str:
-        """Have a file in the store, sent by the controller if it is missing; returns its path.
+    @property
+    def store(self) -> Store:
+        """The files that were sent here."""
+        with self._making:
+            if self._store is None:
+                from provisioner.remote.store import Store
 
-        The store is content-addressed: a file that has its final name is complete and its hash was checked.
-        """
-        path = self.path("store", sha256, filename)
-        if os.path.isfile(path) and os.path.getsize(path) == size:
-            return path
-        import hashlib
+                self._store = Store(self.path("store"), self.wire, self.doing)
+            return self._store
 
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        aside = path + ".part%d" % os.getpid()
-        digest = hashlib.sha256()
-        try:
-            with open(aside, "wb") as file:
-
-                def sink(piece: bytes) -> None:
-                    digest.update(piece)
-                    file.write(piece)
-
-                self.wire.need(sha256, sink, limit)
-            if digest.hexdigest() != sha256:
-                raise Failure("%s arrived damaged" % filename, "run the same command again")
-            os.replace(aside, path)
-        finally:
-            if os.path.exists(aside):
-                os.unlink(aside)
-        return path
+    def fetch(self, sha256: str, filename: str, size: int) -> str:
+        """Have a file in the store, received if it is missing; returns its path (see Store.fetch_all)."""
+        return self.store.fetch(sha256, filename, size)
 
     def own_processes(self) -> List[int]:
         """Return the pids of every process that was started from our root, whoever its parent is."""

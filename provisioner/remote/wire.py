@@ -25,8 +25,57 @@ BEAT = 5.0
 """Seconds between two signs of life to the controller."""
 SILENCE = 90.0
 """Seconds without a word from the controller after which the program gives up."""
+STALL = 120.0
+"""Seconds without a byte of any file after which a transfer is given up."""
 LONGEST_LINE = 64 * 1024 * 1024
 """Bytes of one line at most; more is no message of ours."""
+
+
+class Delivery:
+    """One file that the controller sends; its bytes go to a sink piece by piece, in the thread that listens."""
+
+    def __init__(self, wire: Wire, number: int, sink: Callable[[bytes], None]) -> None:
+        self._wire = wire
+        self._number = number
+        self._sink = sink
+        self._ended: queue.Queue[Optional[Exception]] = queue.Queue()
+
+    def take(self, piece: bytes) -> bool:
+        """Hand on a piece; tell whether it was taken."""
+        try:
+            self._sink(piece)
+        except (OSError, ValueError) as error:  # ValueError: whoever wanted it has given up
+            self._ended.put(error)
+            return False
+        return True
+
+    def end(self, error: Optional[Exception] = None) -> None:
+        """Note that no more comes."""
+        self._ended.put(error)
+
+    def wait(self) -> None:
+        """Return when all of it has come.
+
+        Raises:
+            Failure: the controller does not have it, or sends nothing any more.
+            OSError: the sink could not take it.
+        """
+        begun = time.monotonic()
+        while True:
+            try:
+                error = self._ended.get(timeout=5.0)
+                break
+            except queue.Empty:
+                if time.monotonic() - max(begun, self._wire.poured) > STALL:
+                    raise Failure("a transfer stood still for %d s" % STALL, "run the same command again") from None
+        self._number = 0
+        if error is not None:
+            raise error
+
+    def cancel(self) -> None:
+        """Have the controller send no more of it; nothing happens if all of it was waited for."""
+        if self._number:
+            self._wire.forget(self._number)
 
 
 class Wire:
@@ -44,7 +93,9 @@ class Wire:
         self._lock = threading.Lock()
         self._inbox: queue.Queue[Message] = queue.Queue()
         self._waiting: Dict[int, queue.Queue[Message]] = {}
-        self._sinks: Dict[str, Callable[[bytes], None]] = {}
+        self._deliveries: Dict[int, Delivery] = {}
+        self.poured = 0.0
+        """When the last bytes of a file came (``time.monotonic()``)."""
         self._buffer = bytearray()
         self._asked = 0
         self._heard = time.monotonic()
@@ -77,11 +128,9 @@ class Wire:
         Raises:
             Failure: the other side can't say, or said nothing in time.
         """
-        with self._lock:
-            self._asked += 1
-            number = self._asked
-            box: queue.Queue[Message] = queue.Queue()
-            self._waiting[number] = box
+        number = self._number()
+        box: queue.Queue[Message] = queue.Queue()
+        self._waiting[number] = box
         self.send({"type": "ask", "id": number, "to": to, "what": what, "args": args})
         try:
             reply = box.get(timeout=timeout)
@@ -93,24 +142,22 @@ class Wire:
             raise Failure(reply["error"], reply.get("remedy", ""))
         return reply.get("value")
 
-    def need(self, sha256: str, sink: Callable[[bytes], None], timeout: float) -> None:
-        """Have the controller send a blob; its bytes are handed to ``sink`` piece by piece."""
-        box: queue.Queue[Message] = queue.Queue()
+    def need(self, sha256: str, offset: int, sink: Callable[[bytes], None]) -> Delivery:
+        """Have the controller send a file, from an offset on; returns at once, so that many can be asked for."""
+        number = self._number()
+        delivery = self._deliveries[number] = Delivery(self, number, sink)
+        self.send({"type": "need", "id": number, "sha256": sha256, "offset": offset})
+        return delivery
+
+    def forget(self, number: int) -> None:
+        """Have no more of a file sent."""
+        if self._deliveries.pop(number, None) is not None:
+            self.send({"type": "enough", "id": number})
+
+    def _number(self) -> int:
         with self._lock:
             self._asked += 1
-            number = self._asked
-            self._waiting[number] = box
-        self._sinks[sha256] = sink
-        self.send({"type": "need", "id": number, "sha256": sha256})
-        try:
-            reply = box.get(timeout=timeout)
-        except queue.Empty:
-            raise Failure("a transfer did not end within %d s" % timeout) from None
-        finally:
-            self._waiting.pop(number, None)
-            self._sinks.pop(sha256, None)
-        if "error" in reply:
-            raise Failure(reply["error"], reply.get("remedy", ""))
+            return self._asked
 
     def _listen(self) -> None:
         try:
@@ -139,24 +186,29 @@ class Wire:
             self._inbox.put(message)
 
     def _deliver(self, message: Message) -> None:
-        box = self._waiting.get(message["id"])
+        number = message["id"]
+        delivery = self._deliveries.pop(number, None)
+        if delivery is not None:
+            delivery.end(Failure(str(message.get("error")), str(message.get("remedy", ""))))
+            return
+        box = self._waiting.get(number)
         if box is not None:
             box.put(message)
 
     def _pour(self, message: Message) -> None:
-        sink = self._sinks.get(message["sha256"])
-        left = max(0, int(message["size"]))
-        problem: Optional[Exception] = None
+        """Hand on one slice of a file; between two slices other messages may come."""
+        number, left = message["id"], max(0, int(message["size"]))
         while left:
             piece = self._bytes(left)
             left -= len(piece)
-            if sink is None or problem is not None:
-                continue
-            try:
-                sink(piece)
-            except (OSError, ValueError) as error:  # ValueError: whoever wanted it gave up and closed the file
-                problem = error
-        self._deliver({"id": message["id"]} if problem is None else _failed(message["id"], problem))
+            self.poured = time.monotonic()
+            delivery = self._deliveries.get(number)
+            if delivery is not None and not delivery.take(piece):
+                self.forget(number)
+        if message.get("last"):
+            delivery = self._deliveries.pop(number, None)
+            if delivery is not None:
+                delivery.end()
 
     def _reply(self, number: int, what: str, args: Any) -> None:
         try:
@@ -198,10 +250,3 @@ class Wire:
         self._heard = time.monotonic()
         self._buffer += data
         return bool(data)
-
-
-def _failed(number: int, error: Exception) -> Message:
-    from provisioner.remote.failure import from_exception
-
-    failure = from_exception(error)
-    return {"id": number, "error": failure.message, "remedy": failure.remedy}

@@ -6,7 +6,8 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -20,6 +21,8 @@ LONGEST_LINE = 64 * 1024 * 1024
 """Bytes of one line at most: a host that sends more is cut off."""
 NOISE = 64 * 1024
 """Bytes that a login may print before our program speaks."""
+SLICE = 128 * 1024
+"""Bytes of a file between which other messages may be sent: half a second on a link of 2 Mbit/s."""
 
 
 class Blob(Protocol):
@@ -47,29 +50,53 @@ class Wire:
         self._channel = channel
         self._host = host
         self._lock = threading.Lock()
+        self._next = threading.Lock()
         self._buffer = bytearray()
         self._noise = 0
         self.last_heard = time.monotonic()
 
     def send(self, message: Message) -> None:
         """Send one message; Unreachable if the connection is gone."""
-        self._write(json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n")
+        with self._turn():
+            self._write(_line(message))
 
-    def send_blob(self, number: int, sha256: str, source: Source, progress: Callable[[int, int], None]) -> None:
-        """Send a file, bytes or a blob as the answer to the host's request ``number``.
+    def send_blob(
+        self, number: int, source: Source, offset: int = 0, wanted: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Send what the host asked for with its request ``number``, in slices; others may send in between.
 
-        ``progress`` hears the bytes sent so far and the bytes in all.
+        Args:
+            number: of the host's request.
+            source: a file, bytes or a blob.
+            offset: bytes that the host has already.
+            wanted: asked before each slice; sending ends when it says no.
+
+        Raises:
+            HostFailed: there is less of it than was asked for.
+            OSError: the file can't be read.
         """
         size, opened = _sized(source)
-        head = json.dumps({"type": "blob", "id": number, "sha256": sha256, "size": size}).encode("ascii") + b"\n"
-        with self._lock, opened as file:
-            self._write_locked(head)
-            sent = 0
-            # One packet per call: paramiko's sendall copies what is left of its buffer after every packet.
-            while piece := file.read(self._channel.out_max_packet_size - 64):
-                self._write_locked(piece)
-                sent += len(piece)
-                progress(sent, size)
+        left = size - offset
+        with opened as file:
+            file.seek(offset)
+            while left >= 0 and wanted():
+                piece = file.read(min(SLICE, left))
+                left -= len(piece)
+                if left and not piece:
+                    break
+                self._send_slice({"type": "blob", "id": number, "size": len(piece), "last": not left}, piece)
+                if not left:
+                    return
+        if wanted():
+            raise HostFailed(f"a file has {size} bytes here, fewer than the host expects", host=self._host)
+
+    def _send_slice(self, head: Message, piece: bytes) -> None:
+        # One packet per call: paramiko's sendall copies what is left of its buffer after every packet.
+        step = self._channel.out_max_packet_size - 64
+        with self._turn():
+            self._write(_line(head))
+            for start in range(0, len(piece), step):
+                self._write(piece[start : start + step])
 
     def receive(self) -> Message | None:
         """Return the next message, None when the host has closed the conversation."""
@@ -96,11 +123,18 @@ class Wire:
     def close(self) -> None:
         self._channel.close()
 
-    def _write(self, data: bytes) -> None:
-        with self._lock:
-            self._write_locked(data)
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for our turn to write. Whoever writes much waits behind those that came meanwhile: a mere lock is taken
+        again by the thread that let it go, before any other has woken up."""
+        with self._next:
+            self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
-    def _write_locked(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         try:
             self._channel.sendall(data)
         except (OSError, EOFError):
@@ -144,6 +178,10 @@ class Wire:
             f"the host sends what is no message of ours: {line[:80].decode('ascii', 'backslashreplace')}",
             host=self._host,
         )
+
+
+def _line(message: Message) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def _sized(source: Source) -> tuple[int, BinaryIO]:

@@ -25,7 +25,8 @@ class Controller:
         self.files: dict[str, bytes] = {}
         self.answers: dict[tuple[str, str], Any] = {}
         self.heard: list[dict[str, Any]] = []
-        self.sent: list[str] = []
+        self.sent: list[tuple[str, int]] = []
+        """What was asked for: sha256 and offset."""
 
     def offer(self, content: bytes) -> str:
         """Have a file to send; returns its sha256."""
@@ -42,11 +43,20 @@ class Controller:
             raise Failure(f"no answer from {to}")
         return answer(args) if callable(answer) else answer
 
-    def need(self, sha256: str, sink: Callable[[bytes], None], timeout: float) -> None:
-        self.sent.append(sha256)
+    def need(self, sha256: str, offset: int, sink: Callable[[bytes], None]) -> Sent:
+        self.sent.append((sha256, offset))
         content = self.files[sha256]
-        for start in range(0, len(content), 1 << 16):
+        for start in range(offset, len(content), 1 << 16):
             sink(content[start : start + (1 << 16)])
+        return Sent()
+
+
+class Sent:
+    """A file that has come already."""
+
+    def wait(self) -> None: ...
+
+    def cancel(self) -> None: ...
 
 
 class Service(ServiceManager):

@@ -353,7 +353,7 @@ def test_what_first_contact_brought_is_not_sent_again(
     brought.parent.mkdir()
     brought.write_bytes(bringing.world.controller.files[told["sha256"]][: None if whole else -1])
     bringing.python().ensure(observed(bringing))
-    assert bringing.world.controller.sent == ([] if whole else [told["sha256"]])
+    assert bringing.world.controller.sent == ([] if whole else [(told["sha256"], 0)])
     assert list(brought.parent.iterdir()) == []
     assert bringing.python().observe(bringing.world.host()) == []
 

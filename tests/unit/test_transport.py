@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import socket
+import threading
+import time
 import zipfile
 from itertools import pairwise
 from pathlib import Path
@@ -28,9 +30,10 @@ class Channel:
 
     out_max_packet_size = 1064
 
-    def __init__(self, *said: bytes, broken: bool = False) -> None:
+    def __init__(self, *said: bytes, broken: bool = False, pace: float = 0.0) -> None:
         self.said = list(said)
         self.broken = broken
+        self.pace = pace
         self.sent = b""
 
     def recv(self, size: int) -> bytes:
@@ -40,6 +43,8 @@ class Channel:
         if self.broken:
             raise OSError("Socket is closed")
         assert len(data) <= self.out_max_packet_size - 64
+        if self.pace:
+            time.sleep(self.pace)
         self.sent += data
 
     def recv_stderr_ready(self) -> bool:
@@ -118,21 +123,65 @@ def test_messages_are_lines_of_ascii() -> None:
     assert channel.sent == b'{"type":"x","text":"\\u00e9\\n\\u20ac"}\n'
 
 
+def slices(said: bytes) -> list[tuple[dict[str, Any], bytes]]:
+    """What was sent, as messages with the bytes that follow them."""
+    found = []
+    while said:
+        line, _, said = said.partition(b"\n")
+        message = json.loads(line)
+        size = message.get("size", 0)
+        found.append((message, said[:size]))
+        said = said[size:]
+    return found
+
+
 @pytest.mark.parametrize("size", [0, 1, 1000, 5001])
-def test_a_blob_is_announced_and_sent_in_packets(size: int, tmp_path: Path) -> None:
-    content = bytes(range(256)) * 20
-    content = content[:size]
+@pytest.mark.parametrize("offset", [0, 1, 700, 5001])
+def test_a_file_is_sent_in_slices(size: int, offset: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "SLICE", 1700)
+    content = (bytes(range(256)) * 20)[:size]
+    offset = min(offset, size)
     (tmp_path / "file").write_bytes(content)
     (tmp_path / "bundle").write_bytes(b"before" + content + b"after")
     for source in (content, tmp_path / "file", Slice(tmp_path / "bundle", 6, size)):
         channel = Channel()
-        steps: list[tuple[int, int]] = []
-        end = Wire(channel, "w1")  # type: ignore[arg-type]
-        end.send_blob(7, "abc", source, lambda *step, steps=steps: steps.append(step))
-        head, _, body = channel.sent.partition(b"\n")
-        assert json.loads(head) == {"type": "blob", "id": 7, "sha256": "abc", "size": size}
-        assert body == content
-        assert (steps[-1] if steps else (0, 0)) == (size, size)
+        Wire(channel, "w1").send_blob(7, source, offset)  # type: ignore[arg-type]
+        sent = slices(channel.sent)
+        assert b"".join(piece for _, piece in sent) == content[offset:]
+        assert all(len(piece) == message["size"] <= 1700 for message, piece in sent)
+        assert {(message["type"], message["id"]) for message, _ in sent} == {("blob", 7)}
+        assert [message["last"] for message, _ in sent] == [False] * (len(sent) - 1) + [True]
+
+
+def test_a_file_that_is_shorter_than_the_host_knows() -> None:
+    with pytest.raises(HostFailed, match="a file has 3 bytes here"):
+        Wire(Channel(), "w1").send_blob(7, b"abc", 4)  # type: ignore[arg-type]
+
+
+def test_a_file_that_nobody_wants_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "SLICE", 100)
+    channel, asked = Channel(), iter([True, True, False, False])
+    Wire(channel, "w1").send_blob(7, b"x" * 1000, 0, lambda: next(asked))  # type: ignore[arg-type]
+    assert [message["last"] for message, _ in slices(channel.sent)] == [False, False]
+
+
+def test_messages_go_between_the_slices_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the link is always busy: a message waits for one slice, not for the file."""
+    monkeypatch.setattr(wire, "SLICE", 100)
+    channel = Channel(pace=0.002)
+    end = Wire(channel, "w1")  # type: ignore[arg-type]
+    sending = threading.Thread(target=end.send_blob, args=(7, b"x" * 20_000))
+    sending.start()
+    for number in range(5):
+        time.sleep(0.01)
+        end.send({"type": "beat", "number": number})
+    before = len(slices(channel.sent))
+    sending.join()
+    sent = slices(channel.sent)
+    places = [place for place, (message, _) in enumerate(sent) if message["type"] == "beat"]
+    assert len(places) == 5
+    assert places[-1] < before < 100, "the file was still being sent"
+    assert len(sent) == 205
 
 
 def test_a_connection_that_broke_off() -> None:

@@ -22,8 +22,6 @@ INSTALL_LIMIT = 600.0
 """Seconds for uv to install everything from local files."""
 ROOM = 6
 """An environment with the wheels it came from takes about this many times the wheels' size."""
-AHEAD = 4
-"""Files that are asked for while another one arrives: a host far away need not wait for each answer."""
 
 
 class Environment(Resource):
@@ -49,7 +47,7 @@ class Environment(Resource):
             raise Failure("no task has looked for Python", "put a task with `python: {}` before this one")
         lock = self._lock(host)
         self._check_room(host, lock)
-        files = self._fetch(host, lock)
+        files = host.store.fetch_all([*lock["wheels"], lock["uv"]], "packages")
         host.doing("installing %d packages" % len(lock["wheels"]))
         folder = host.environment(self.params["id"])
         self._build(host, lock, files, folder)
@@ -73,26 +71,6 @@ class Environment(Resource):
 
         require_room(host.folder("env"), ROOM * sum(wheel["size"] for wheel in lock["wheels"]), "the environment")
 
-    def _fetch(self, host: Host, lock: Dict[str, Any]) -> Dict[str, str]:
-        from concurrent.futures import ThreadPoolExecutor
-
-        wheels = [*lock["wheels"], lock["uv"]]
-        total = sum(wheel["size"] for wheel in wheels)
-        files, done = {}, 0
-        with ThreadPoolExecutor(AHEAD) as pool:
-            coming = [
-                (wheel, pool.submit(host.fetch, wheel["sha256"], wheel["filename"], wheel["size"])) for wheel in wheels
-            ]
-            try:
-                for wheel, path in coming:
-                    host.doing("receiving packages, %d of %d MB" % (done // 10**6, total // 10**6))
-                    files[wheel["filename"]] = path.result()
-                    done += wheel["size"]
-            finally:
-                for _, path in coming:
-                    path.cancel()
-        return files
-
     def _build(self, host: Host, lock: Dict[str, Any], files: Dict[str, str], folder: str) -> None:
         """Install and try everything; what only the installation needs is removed meanwhile, whatever comes of it."""
         import shutil
@@ -109,11 +87,11 @@ class Environment(Resource):
             self._verify(host, folder)
 
     def _install(self, host: Host, lock: Dict[str, Any], files: Dict[str, str], folder: str, work: str) -> None:
-        uv = _unpack_uv(files[lock["uv"]["filename"]], work)
+        uv = _unpack_uv(files[lock["uv"]["sha256"]], work)
         wheelhouse = os.path.join(work, "wheels")
         os.makedirs(wheelhouse)
         for wheel in lock["wheels"]:
-            _link(files[wheel["filename"]], os.path.join(wheelhouse, wheel["filename"]))
+            _link(files[wheel["sha256"]], os.path.join(wheelhouse, wheel["filename"]))
         requirements = os.path.join(work, "requirements.txt")
         with open(requirements, "w", encoding="utf-8") as file:
             file.write(lock["requirements"])
