@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 VARIABLE = "PROVISION_CACHE"
 """The environment variable that moves the cache."""
 _HALF = ".part"
+_OWNED = ".owned"
 
 
 class Cache:
@@ -116,20 +117,18 @@ class Cache:
             lock.release()
 
     @contextlib.contextmanager
-    def workspace(self, name: str) -> Iterator[Path]:
-        """Give an empty folder that is gone afterwards. Whoever asks holds a lock for that name.
+    def workspace(self) -> Iterator[Path]:
+        """Give an empty folder that is gone afterwards, at the latest when someone works here after a crash."""
+        from filelock import FileLock
 
-        What a process that was killed left there is discarded first.
-        """
-        folder = self.folder / "work" / name
-        shutil.rmtree(folder, ignore_errors=True)
-        with _explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            own = Path(tempfile.mkdtemp(dir=folder))  # a program that outlived its parent may still write beside
-        try:
-            yield own
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        work = self.folder / "work"
+        with contextlib.ExitStack() as stack:
+            with self.exclusive(work / ".lock", what="a folder to work in"), _explained(work):
+                _discard_abandoned(work)
+                # it is also removed when the program ends in the middle, as it does without asking its threads
+                own = stack.enter_context(tempfile.TemporaryDirectory(dir=work, ignore_cleanup_errors=True))
+                stack.enter_context(FileLock(Path(own, _OWNED)))
+            yield Path(own)
 
     def _write(self, final: Path, chunks: Iterable[bytes], sha256: str, size: int) -> None:
         """Write to a temporary name beside the final one, verify, and only then rename."""
@@ -152,6 +151,17 @@ class Cache:
         finally:
             with contextlib.suppress(OSError):
                 half.unlink(missing_ok=True)
+
+
+def _discard_abandoned(work: Path) -> None:
+    """Remove the folders whose owners were killed: nobody holds their locks."""
+    from filelock import FileLock
+
+    for owned in work.glob(f"*/{_OWNED}"):
+        lock = FileLock(owned)
+        if _acquired(lock, 0):
+            lock.release()
+            shutil.rmtree(owned.parent, ignore_errors=True)
 
 
 def _default_folder() -> Path:

@@ -6,6 +6,7 @@ what it downloaded for that is kept. It does so for any platform, whatever this 
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -99,7 +100,7 @@ def resolve_interpreter(
     with cache.exclusive(cache.lock_file(name).with_suffix(".lock"), what=what):
         if archive := kept_interpreter(name, cache):
             return archive
-        with cache.workspace(name) as work:
+        with cache.workspace() as work:
             archive = _fetch(platform, version, origin, cache, work, progress)
         cache.write_lock(name, archive.to_json())
         return archive
@@ -168,6 +169,7 @@ def _run(argv: list[str], environment: dict[str, str], messages: Path, watch: Ca
             stdout=subprocess.DEVNULL,
             stderr=stderr,
         )
+    atexit.register(process.kill)
     try:
         while time.monotonic() < deadline:
             try:
@@ -179,6 +181,7 @@ def _run(argv: list[str], environment: dict[str, str], messages: Path, watch: Ca
         if process.poll() is None:
             process.kill()
             process.wait()
+        atexit.unregister(process.kill)
 
 
 def _tell(progress: Progress | None, downloads: Path, messages: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -63,7 +64,11 @@ def without_uv(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def left_over(cache: Path) -> list[Path]:
-    return [path for path in cache.rglob("*") if path.name.startswith(".part-") or path.parent.name == "work"]
+    return [
+        path
+        for path in cache.rglob("*")
+        if path.name.startswith(".part") or (path.parent.name == "work" and path.name != ".lock")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -239,22 +244,36 @@ def test_progress_is_told(server: Server, tmp_path: Path) -> None:
     assert abs(seen[0][1] - archive.size) < 0.1 * archive.size
 
 
-def test_killed_while_fetching_it_leaves_no_half_file_and_starts_again(server: Server, tmp_path: Path) -> None:
-    big = interpreters.pretended(tmp_path, "3.12.1", "windows", size=3 << 20)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_ended_while_fetching_it_leaves_no_half_file_and_starts_again(
+    number: signal.Signals, server: Server, tmp_path: Path
+) -> None:
+    big = interpreters.pretended(tmp_path, "3.12.1", "windows", size=6 << 20)
     interpreters.mirror(tmp_path / "mir ror", [big])
     server.seconds_per_piece = 0.05
+    cache = Cache(tmp_path / "cache")
     code = f"""
+import threading
+from pathlib import Path
 from provisioner.artifacts import Artifacts
-Artifacts(__import__("pathlib").Path({str(tmp_path / "cache")!r})).interpreter({WINDOWS!r}, "3.12.1", {server.url!r})
+work = threading.Thread(
+    target=Artifacts(Path({str(cache.folder)!r})).interpreter, args=({WINDOWS!r}, "3.12.1", {server.url!r}), daemon=True
+)
+work.start()
+work.join()
 """
     root = str(Path(provisioner.__file__).parents[1])
-    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": root})
+    settings = {**os.environ, "PYTHONPATH": root}
+    process = subprocess.Popen([sys.executable, "-c", code], env=settings, stderr=subprocess.DEVNULL)
     assert soon(lambda: server.pieces > 5, 20)
-    process.kill()
+    process.send_signal(number)
     process.wait(10)
-    cache = Cache(tmp_path / "cache")
     assert not list((cache.folder / "locks").glob("*.json"))
     assert not (cache.folder / "files").exists()
+    if number == signal.SIGINT:
+        assert left_over(cache.folder) == []
+        before = server.pieces
+        assert not soon(lambda: server.pieces > before + 10, 1), "uv goes on without us"
     server.seconds_per_piece = 0
     archive = Artifacts(cache.folder).interpreter(WINDOWS, "3.12.1", server.url)
     assert archive.sha256 == big.sha256
