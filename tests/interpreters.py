@@ -269,27 +269,31 @@ def _bring_libraries(interpreter: Interpreter, python: Path) -> None:
     origins = dict.fromkeys(files, interpreter.path)
     for file in files:  # grows while it is walked
         _strip(file)
-        for name in _elf("--print-needed", str(file)).split():
+        names = [name for name in _elf("--print-needed", str(file)).split() if not _OF_LIBC.match(name)]
+        found = {name: _find(name, file, origins[file], interpreter.root) for name in names}
+        missing = [name for name, origin in found.items() if origin is None]
+        if missing and file.parent.name == "lib-dynload":
+            file.unlink()  # can't be imported here either
+            continue
+        if missing:
+            raise Unavailable(f"{origins[file]} is linked with {missing[0]}, which is nowhere to be found")
+        for name, origin in found.items():
             copy = library / name
-            if _OF_LIBC.match(name) or copy.exists():
-                continue
-            origin = _find(name, origins[file], interpreter.root)
-            shutil.copy(origin, copy)
-            files.append(copy)
-            origins[copy] = origin
+            if origin and not copy.exists():
+                shutil.copy(origin, copy)
+                files.append(copy)
+                origins[copy] = origin
         file.chmod(0o755)
         _elf("--set-rpath", f"$ORIGIN/{os.path.relpath(library, file.parent)}", str(file))
 
 
-def _find(name: str, origin: Path, root: Path) -> Path:
-    """Find a shared library as the loader of that system would."""
-    own = [Path(entry) for entry in _elf("--print-rpath", str(origin)).strip().split(":") if entry.startswith("/")]
+def _find(name: str, file: Path, origin: Path, root: Path) -> Path | None:
+    """Find a shared library that a file needs, as the loader of that system would; ``origin`` is what it came from."""
+    paths = f"{_elf('--print-rpath', str(file)).strip()}:{_elf('--print-rpath', str(origin)).strip()}".split(":")
     triple = f"{platform.machine()}-linux-gnu"
     usual = [root / part for part in (f"usr/lib/{triple}", f"lib/{triple}", "usr/lib64", "lib64", "usr/lib", "lib")]
-    for folder in [*own, origin.parent, *usual, root / "usr/local/lib"]:
-        if (folder / name).exists():
-            return folder / name
-    raise Unavailable(f"{origin} is linked with {name}, which is nowhere to be found")
+    folders = [*(Path(path) for path in paths if path.startswith("/")), origin.parent, *usual, root / "usr/local/lib"]
+    return next((folder / name for folder in folders if (folder / name).exists()), None)
 
 
 def _try(python: Path, interpreter: Interpreter) -> None:

@@ -1,7 +1,8 @@
 """Interpreters for hosts: python-build-standalone's archive of an exact version, fetched by uv and kept in the cache.
 
 uv knows where each archive is and what it must hash to; it is told to install into a folder that is thrown away, and
-what it downloaded for that is kept. It does so for any platform, whatever this machine is (seen with uv 0.13.9).
+what it downloaded for that is kept. It does so for any platform, whatever this machine is (seen with uv 0.12.0 and
+0.13.9 on Linux; 0.10.0 could not do it for Windows).
 """
 
 from __future__ import annotations
