@@ -242,6 +242,10 @@ class Machine:
         """Plug the network cable in again."""
         run(["ip", "link", "set", f"{plumbing.PREFIX}{self.name}", "up"])
 
+    def throttle(self, mbit: int) -> None:
+        """Let at most so many megabits a second reach the host; 0: no limit."""
+        plumbing.throttle(self.name, mbit)
+
     def nft(self, rule: str) -> None:
         """Add a rule to the host's network in our own table: ``input tcp dport 6379 drop`` or ``output ...``."""
         space = f"--net=/run/netns/{plumbing.PREFIX}{self.name}"

@@ -76,6 +76,15 @@ def network_down(name: str) -> None:
         run(["ip", "netns", "del", f"{PREFIX}{name}"], check=False)
 
 
+def throttle(name: str, mbit: int) -> None:
+    """Let at most so many megabits a second reach a host; 0: no limit."""
+    link = f"{PREFIX}{name}"
+    run(["tc", "qdisc", "del", "dev", link, "root"], check=False)
+    if mbit:
+        limits = ["rate", f"{mbit}mbit", "burst", "256kb", "latency", "100ms"]
+        run(["tc", "qdisc", "add", "dev", link, "root", "tbf", *limits])
+
+
 def overlay_up(place: Path, lower: Path) -> None:
     """A writable disk over the golden root."""
     for part in ("upper", "work", "root"):
