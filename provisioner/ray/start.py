@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from provisioner.errors import InputError
 from provisioner.inventory.model import Host, Inventory, Secret
 from provisioner.ray.ports import NODE_PORTS, check_ports, node_ports, worker_ports
+from provisioner.ray.releases import parse
 
 HOST_LABEL = "provision/host"
 CONFIG_LABEL = "provision/config"
@@ -27,6 +29,8 @@ HEAD_ENV = {
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
 }
+TEXT_LABELS_SINCE = (2, 45, 0)
+"""Before, ``--labels`` took JSON only."""
 OURS = {"first_port", "worker_ports", "node_ip", "temp_dir", *NODE_PORTS, "port", "dashboard_port"}
 """Options that are not simply handed on under their own name."""
 
@@ -84,7 +88,7 @@ def node_params(host: Host, inventory: Inventory) -> dict[str, Any]:
     config = _hash([arguments, labels, env, environment, host.ray.options.get("temp_dir")])[:16]
     labels[CONFIG_LABEL] = config
     return {
-        "arguments": [*arguments, "--labels=" + ",".join(f"{key}={value}" for key, value in sorted(labels.items()))],
+        "arguments": [*arguments, "--labels=" + _labels(labels, inventory.ray_version)],
         "env": env,
         "environment": environment,
         "config": config,
@@ -97,6 +101,13 @@ def node_params(host: Host, inventory: Inventory) -> dict[str, Any]:
         "temp_dir": host.ray.options.get("temp_dir"),
         "secret": _secret_names(host),
     }
+
+
+def _labels(labels: Mapping[str, str], ray: str) -> str:
+    """Return labels as ``ray start`` of that release takes them (ray/scripts/scripts.py)."""
+    if parse(ray) < TEXT_LABELS_SINCE:
+        return json.dumps(labels, sort_keys=True)
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
 def _secret_names(host: Host) -> list[str]:

@@ -97,6 +97,14 @@ def test_resources_and_labels() -> None:
     assert found[-1].endswith(",provision/host=w1,zone=b")
 
 
+@pytest.mark.parametrize(
+    ("ray", "form"), [("2.44.1", r'--labels=\{".*", "zone": "b"\}'), ("2.45.0", "--labels=.*,zone=b")]
+)
+def test_older_releases_take_labels_as_json(ray: str, form: str) -> None:
+    *_, labels = arguments(replace(lab(labels={"zone": "b"}), ray_version=ray))
+    assert re.fullmatch(form, labels), labels
+
+
 def test_variables() -> None:
     inventory = lab(env={"PLAIN": "1", "TOKEN": Secret("hidden", "from_env: T"), "PYTHONUTF8": "0"})
     params = start.node_params(inventory.hosts[1], inventory)

@@ -189,6 +189,8 @@ def test_a_node_is_started_found_and_removed(node: Node) -> None:
         ({"arguments": ["--block", "--head", "--labels=provision/config=c2,provision/host=w1,gpu=yes,zone=b"]},
          [("change", "ray head", "", "yes"), ("change", "ray label gpu", "", "yes"),
           ("change", "ray label zone", "a", "b"), ("change", "ray num-cpus", "2", "")]),
+        ({"arguments": ["--block", "--num-cpus=2", '--labels={"provision/host": "w1", "zone": "a,b"}']},
+         [("change", "ray label zone", "a", "a,b")]),
         ({"env": {"X": "2", "Y": "3"}}, [("change", "ray env X", "1", "2"), ("change", "ray env Y", "", "3")]),
         ({"env": {"X": "2"}, "secret": ["env X"]}, [("change", "ray env X", "another secret", "a secret")]),
         ({"environment": "e2"}, [("change", "ray environment", "3.11.9-e1", "3.11.9-e2")]),

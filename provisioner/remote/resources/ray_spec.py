@@ -85,9 +85,18 @@ def _facets(spec: Spec) -> Dict[str, str]:
     for argument in spec["argv"][3:]:
         name, _, value = argument.partition("=")
         if name == "--labels":
-            pairs = (pair.partition("=") for pair in value.split(",") if not pair.startswith("provision/config="))
-            found.update({"label " + label: text for label, _, text in pairs})
+            labels = _labels(value)
+            found.update({"label " + label: labels[label] for label in labels if label != "provision/config"})
         else:
             found[name.lstrip("-")] = value or "yes"
     found.update({"env " + name: value for name, value in spec["env"].items()})
     return found
+
+
+def _labels(text: str) -> Dict[str, str]:
+    """Return what ``--labels`` says, in either of its forms."""
+    if text.startswith("{"):
+        import json
+
+        return dict(json.loads(text))
+    return {name: value for name, _, value in (pair.partition("=") for pair in text.split(","))}
