@@ -103,6 +103,16 @@ def _run(verb: str, flags: dict[str, Any]) -> None:
 
 
 @cli.command()
+@click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+def versions(inventory: str | None, as_json: bool) -> None:
+    """Show the newest versions of Ray and Python that go with every host; contacts none."""
+    from provisioner.cli.versions import show_versions
+
+    sys.exit(show_versions(inventory, as_json))
+
+
+@cli.command()
 @click.argument("which", type=click.Choice(["inventory", "playbook"]))
 def schema(which: str) -> None:
     """Print the JSON Schema of inventories or playbooks."""

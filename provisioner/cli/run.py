@@ -61,6 +61,8 @@ def _prepare(verb: Verb, inventory: Inventory, limit: tuple[str, ...], flags: Fl
     """Return the run, checked as far as can be without a host."""
     playbook = load_playbook(Path(flags["playbook"]) if flags["playbook"] else default_playbook())
     from provisioner.artifacts import Artifacts
+    from provisioner.artifacts.archives import KnownArchives
+    from provisioner.engine.fleet import check_fleet
     from provisioner.engine.options import RunOptions
     from provisioner.engine.run import Run
 
@@ -74,7 +76,10 @@ def _prepare(verb: Verb, inventory: Inventory, limit: tuple[str, ...], flags: Fl
         purge=bool(flags.get("purge")),
         accept_new_host_keys=flags["accept_new_host_keys"],
     )
-    return Run(inventory, playbook, options, Artifacts(options=inventory.artifacts), begun)
+    artifacts = Artifacts(options=inventory.artifacts)
+    if verb in ("apply", "check"):  # what stands must come down or go back, whatever is declared now
+        check_fleet(inventory, KnownArchives(artifacts.cache))
+    return Run(inventory, playbook, options, artifacts, begun)
 
 
 def _told_as_json(verb: Verb, error: ProvisionError) -> int:

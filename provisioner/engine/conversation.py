@@ -101,6 +101,8 @@ class Conversation:
         facts = self._line.expect("facts", OBSERVE_LIMIT)["facts"]
         self._emit(HostConnected(self._run.now(), self.name, facts))
         self._judge_clock(facts)
+        if self._verb in ("apply", "check"):
+            self._run.census.take(self.host, facts)
         observed = self._line.expect("observed", OBSERVE_LIMIT)
         found = []
         for row in observed["tasks"]:

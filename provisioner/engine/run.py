@@ -12,6 +12,7 @@ from provisioner.declaration import Declaration, Declarer
 from provisioner.engine.addresses import locate
 from provisioner.engine.consent import Consent
 from provisioner.engine.conversation import Conversation
+from provisioner.engine.fleet import Census
 from provisioner.engine.gates import Gates
 from provisioner.engine.options import RunOptions
 from provisioner.engine.outcome import exit_code
@@ -58,6 +59,7 @@ class Run:
         self._inventory = locate(inventory, lambda host: self.connector.real_name(host.address, host.ssh.config))
         self._declarer = Declarer(self._inventory, playbook)
         self._order = [play.name for play in playbook.plays]
+        self.census = Census(self._inventory)
         self._begun = begun
         self.slots = threading.Semaphore(max(1, options.concurrency))
         self.switchboard = Switchboard()

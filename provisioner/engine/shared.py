@@ -6,6 +6,7 @@ import threading
 from typing import Any, Protocol
 
 from provisioner.engine.consent import Consent
+from provisioner.engine.fleet import Census
 from provisioner.engine.options import RunOptions
 from provisioner.engine.switchboard import Switchboard
 from provisioner.events import Event
@@ -29,6 +30,7 @@ class Shared(Protocol):
     artifacts: Packages
     connector: Connector
     consent: Consent
+    census: Census
     switchboard: Switchboard
     slots: threading.Semaphore
     """Held while a host works; not while it waits for others."""

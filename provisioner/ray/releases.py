@@ -118,13 +118,13 @@ def neighbours(version: Version, known: tuple[Version, ...]) -> tuple[Version, .
     return (*([max(below)] if below else []), *([min(above)] if above else []))
 
 
+_ROWS = {key: [(parse(since), pythons) for since, pythons in rows.items()] for key, rows in WHEELS.items()}
+
+
 def span(os: str, arch: str, release: Version) -> Span | None:
     """Return the versions of Python that a release has wheels for; None if it has none for that OS and processor."""
-    found: Span | None = None
-    for since, pythons in WHEELS.get((os, arch), {}).items():
-        if parse(since) <= release:
-            found = pythons
-    return found
+    holding = [pythons for since, pythons in _ROWS.get((os, arch), ()) if since <= release]
+    return holding[-1] if holding else None
 
 
 def last_release(os: str, arch: str) -> Version | None:

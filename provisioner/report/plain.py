@@ -36,16 +36,18 @@ class PlainReport:
         with self._lock:
             told = self._narrator.lines(event)
             if told:
-                text = "".join(f"{self._paint(line)}\n" for line in told)
+                text = "".join(f"{paint(line, self._color)}\n" for line in told)
                 self._stream.write(text.encode(self._encoding, "backslashreplace").decode(self._encoding))
                 self._stream.flush()
 
     def close(self) -> None:
         """Nothing is held back, so nothing is left to do."""
 
-    def _paint(self, line: Line) -> str:
-        code = _CODES.get(line.tone) if self._color and line.text else None
-        return f"{code}{line.text}{_RESET}" if code else line.text
+
+def paint(line: Line, color: bool) -> str:
+    """A line's text, in the color of its tone if there are colors."""
+    code = _CODES.get(line.tone) if color and line.text else None
+    return f"{code}{line.text}{_RESET}" if code else line.text
 
 
 def may_color(stream: TextIO) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
@@ -160,6 +161,19 @@ def test_there_and_back(cluster: Callable[[int], Cluster]) -> None:
     assert lab.listing() == bare
     assert lab.run("teardown", purge=True) == 0
     assert [list(home.iterdir()) for home in lab.homes.values()] == [[], [], []]
+
+
+def test_a_host_that_is_not_what_was_declared_is_left_alone(cluster: Callable[[int], Cluster]) -> None:
+    lab = cluster(3)
+    lab.hosts = (*lab.hosts[:2], replace(lab.hosts[2], os="windows"))
+    assert lab.run("check") == 3
+    assert lab.run("apply") == 3
+    assert lab.statuses() == {"h1": "changed", "h2": "changed", "h3": "failed"}
+    told = lab.finished()["h3"]
+    assert "and the inventory says `os: windows`" in told.message
+    assert told.remedy.startswith("write `os: linux` for h3")
+    assert not any(str(lab.homes["h3"]) in path for path in lab.listing())
+    assert lab.run("teardown") == 0, "whatever it is, it can be taken down"
 
 
 def test_one_connection_and_one_command_per_host(cluster: Callable[[int], Cluster]) -> None:

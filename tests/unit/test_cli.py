@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,7 +69,7 @@ def provision(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return run
 
 
-COMMANDS = ("apply", "check", "rollback", "teardown", "schema", "completion")
+COMMANDS = ("apply", "check", "rollback", "teardown", "versions", "schema", "completion")
 
 
 def test_help_lists_the_commands_in_the_order_of_their_use(provision: Provision) -> None:
@@ -133,6 +134,11 @@ MISTAKES = [
     ("schema nonsense", "'nonsense' is not one of"),
     ("completion tcsh", "'tcsh' is not one of"),
     ("check two.yml", "'ctl'"),
+    ("check no_ray.yml", "no_ray.yml:3:16: Ray 2.60.7 does not exist; nearest: 2.60.0"),
+    ("apply no_ray.yml --yes", "no_ray.yml:3:16: Ray 2.60.7 does not exist; nearest: 2.60.0"),
+    ("apply no_python.yml --limit w1", "no_python.yml:2:9: no archive of Python 3.11.99 exists; nearest: 3.11."),
+    ("versions nowhere.yml", "nowhere.yml"),
+    ("versions broken.yml", "broken.yml:2:1: this is not YAML"),
 ]
 
 
@@ -140,6 +146,8 @@ MISTAKES = [
 def test_mistakes_are_told_in_sentences(words: str, told: str, folder: Path, provision: Provision) -> None:
     (folder / "broken.yml").write_text("a: [\n")
     (folder / "two.yml").write_text(INVENTORY.replace("head:\n", "head:\n  ctl: {address: 192.0.2.9}\n"))
+    (folder / "no_ray.yml").write_text(INVENTORY.replace("2.60.0", "2.60.7"))
+    (folder / "no_python.yml").write_text(INVENTORY.replace("3.11.9", "3.11.99"))
     done = provision(*words.split())
     assert done.code == 1
     assert told in done.err
@@ -188,3 +196,68 @@ def test_unreachable_hosts_end_with_4_and_a_log(folder: Path, provision: Provisi
     logs = list((folder / "home").rglob("*.jsonl"))
     assert len(logs) == 1
     assert str(logs[0]) in shown or str(logs[0]).replace(str(folder / "home"), "~") in shown
+
+
+def test_a_teardown_works_whatever_the_versions(folder: Path, provision: Provision) -> None:
+    text = INVENTORY.replace("192.0.2.1", "127.0.0.1").replace("w[1:2]: {}", "w1: {address: 127.0.0.2}")
+    text = text.replace("2.60.0", "2.60.7").replace("3.11.9", "3.11.99")
+    (folder / "inventory.yml").write_text(text + "ssh: {port: 1, user: kim}\n")
+    done = provision("teardown", "--yes")
+    assert done.code == 4, done.err
+    assert "refused the connection" in done.out
+
+
+FLEET = """\
+cluster: lab
+python: 3.11.9
+ray: {version: RAY}
+head: {ctl: {os: linux, arch: x86_64}}
+workers: {"w[1:4]": {os: windows}, any: {}}
+"""
+
+
+def test_versions_are_shown_as_a_table(folder: Path, provision: Provision) -> None:
+    (folder / "inventory.yml").write_text(FLEET.replace("RAY", "2.57.0"))
+    done = provision("versions")
+    assert (done.code, done.err) == (0, "")
+    title, _, head, *rows = done.out.splitlines()
+    assert title == "Versions that go with every host of lab (6 hosts)"
+    assert re.fullmatch("RAY( +PYTHON 3[.][0-9]+)+", head)
+    cells = {row.split()[0]: row.split()[1:] for row in rows[: rows.index("")]}
+    assert re.fullmatch(r"\* - - 3\.12\.\d+ 3\.11\.9 \* 3\.10\.\d+", " ".join(cells["2.57.0"]))
+    assert re.fullmatch(r"- - 3\.12\.\d+ 3\.11\.\d+ 3\.10\.\d+", " ".join(cells["2.57.1"]))
+    assert "-" not in cells["2.60.0"]
+    assert list(cells) == sorted(cells, reverse=True)
+    for told in [
+        "* now: Ray 2.57.0 with Python 3.11.9 goes with every host",
+        "  Windows x86_64 (w1, w2, w3 and 1 more): Python 3.10 to 3.14; 3.13 and 3.14 from Ray 2.58.0 on",
+        "  Linux and Windows in one cluster: Ray 2.56.1 or newer",
+        "Assumed to be Linux x86_64 until asked: any",
+    ]:
+        assert told in rows
+
+
+def test_versions_say_what_is_wrong_now(folder: Path, provision: Provision) -> None:
+    (folder / "inventory.yml").write_text(FLEET.replace("RAY", "2.46.0"))
+    done = provision("versions")
+    assert done.code == 0
+    assert "* now: Ray 2.46.0 with Python 3.11.9 does not go:\n  Linux and Windows in one cluster need" in done.out
+    assert "\n2.60.0 " in done.out and "\n2.46.0" not in done.out
+
+
+def test_versions_as_json(folder: Path, provision: Provision) -> None:
+    (folder / "inventory.yml").write_text(FLEET.replace("RAY", "2.57.0"))
+    document = json.loads(provision("versions", "--json").out)
+    assert (document["cluster"], document["inventory"]) == ("lab", "inventory.yml")
+    assert (document["ray"], document["python"], document["problems"]) == ("2.57.0", "3.11.9", [])
+    assert document["choices"][0]["ray"] == "2.60.0"
+    assert [kind["system"] for kind in document["kinds"]] == ["Linux x86_64", "Windows x86_64"]
+    assert document["kinds"][0]["assumed"] == ["any"]
+
+
+def test_without_any_version_that_goes_the_code_is_1(folder: Path, provision: Provision) -> None:
+    (folder / "inventory.yml").write_text(FLEET.replace("RAY", "2.57.0").replace("any: {}", "any: {os: macos}"))
+    done = provision("versions")
+    assert done.code == 1
+    assert "without macOS x86_64 there would be some" in done.out
+    assert "RAY " not in done.out

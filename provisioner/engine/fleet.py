@@ -1,0 +1,172 @@
+"""Whether a cluster's versions go with its hosts: from the inventory before a run, from a host's facts in it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from provisioner.artifacts.archives import has_say
+from provisioner.errors import HostFailed, InputError, Place
+from provisioner.inventory.document import load_document
+from provisioner.inventory.model import Host, Inventory
+from provisioner.inventory.problems import listing
+from provisioner.ray.fleet import Archives, Fleet, Problem, fleet_of, problems
+from provisioner.ray.releases import WHEELS, parse, written
+from provisioner.ray.support import OS_NAMES, System, fleet_obstacles, obstacle, unsupported
+
+
+def declared_fleet(inventory: Inventory) -> Fleet:
+    """Return what the inventory says of its hosts. Those whose Python uv's own catalogue has no say in are marked."""
+    judged = {mirror: has_say(mirror) for mirror in {host.interpreter.mirror for host in inventory.hosts}}
+    brought = (h.name for h in inventory.hosts if h.interpreter.source == "managed" and judged[h.interpreter.mirror])
+    return fleet_of(inventory, brought)
+
+
+def check_fleet(inventory: Inventory, archives: Archives) -> None:
+    """Check the versions of Ray and Python against all hosts, as declared. Contacts nobody.
+
+    Args:
+        inventory: the cluster.
+        archives: the interpreters that can be brought.
+
+    Raises:
+        InputError: they do not go together; names the hosts, the reasons, and versions that would.
+        ProvisionError: uv had to be asked for its catalogue and can't be used.
+    """
+    fleet = declared_fleet(inventory)
+    found = problems(fleet, archives)
+    if found:
+        raise _refusal(inventory, fleet, found, archives)
+
+
+def reasons(inventory: Inventory, fleet: Fleet, found: Iterable[Problem]) -> list[str]:
+    """Return each problem as a sentence that begins with the hosts it concerns, if not all."""
+    return [_sentence(problem, fleet, inventory) for problem in found]
+
+
+def _refusal(inventory: Inventory, fleet: Fleet, found: list[Problem], archives: Archives) -> InputError:
+    told = reasons(inventory, fleet, found)
+    if len(told) > 1:
+        versions = f"Ray {written(fleet.ray)} and Python {written(fleet.python)} do not go with these hosts:"
+        told = [versions, *(f"  {reason}" for reason in told)]
+    place, remedy = _place(inventory, fleet, found), _remedy(inventory, fleet, found, archives)
+    return InputError("\n".join(told), place=place, remedy=remedy)
+
+
+def _sentence(problem: Problem, fleet: Fleet, inventory: Inventory) -> str:
+    if not problem.sites:
+        return problem.reason
+    names = fleet.named(problem.sites)
+    systems = ", ".join(sorted({str(site.system) for site in problem.sites}))
+    assumed = ", assumed" if any(guessed(inventory.host(name)) for name in names) else ""
+    return f"{listing(names, 3)} ({systems}{assumed}): {problem.reason}"
+
+
+def guessed(host: Host) -> bool:
+    """Tell whether we don't know what a host is until it is asked."""
+    return host.os is None or (host.arch is None and host.os != "windows")
+
+
+def _remedy(inventory: Inventory, fleet: Fleet, found: list[Problem], archives: Archives) -> str:
+    from provisioner.ray.advice import offers
+
+    good = [str(offer) for offer in offers(fleet, archives)]
+    listed = f"{', '.join(good[:-1])} or {good[-1]}" if len(good) > 1 else "".join(good)
+    advice = [f"with every host would go: {listed}" if listed else _nothing_fits(fleet)]
+    if {problem.about for problem in found} == {"python"}:
+        advice.append(f"or write `python: {{version: {written(fleet.python)}, source: system}}` if the hosts have it")
+    if _might_be_fine(inventory, fleet, found):
+        advice.append("or say what the hosts are, if they are something else: `os:` and `arch:`")
+    return "; ".join(advice)
+
+
+def _might_be_fine(inventory: Inventory, fleet: Fleet, found: list[Problem]) -> bool:
+    """Tell whether there would be no problem if hosts of which we only guess it were something else."""
+    sites = [site for problem in found if problem.about != "python" for site in problem.sites]
+    return any(
+        guessed(host) and any(not obstacle(other, site.python, fleet.ray) for other in _possible(host))
+        for site in sites
+        for host in map(inventory.host, fleet.hosts[site])
+    )
+
+
+def _possible(host: Host) -> list[System]:
+    """Return what a host may be, as far as the inventory says."""
+    kinds = [System(os, arch) for os, arch in WHEELS]
+    return [kind for kind in kinds if kind.os == (host.os or kind.os) and kind.arch == (host.arch or kind.arch)]
+
+
+def _nothing_fits(fleet: Fleet) -> str:
+    from provisioner.ray.advice import in_the_way
+
+    nothing = "no release of Ray goes with all of these hosts"
+    blocking = in_the_way(fleet)
+    if not blocking:
+        return f"{nothing}: make clusters of fewer kinds"
+    kinds = [f"{listing(fleet.named(s for s in fleet.hosts if s.system == kind), 3)} ({kind})" for kind in blocking]
+    way = " and " if any(unsupported(kind) for kind in blocking) else " or "
+    return f"{nothing}: take {way.join(kinds)} out of the inventory"
+
+
+def _place(inventory: Inventory, fleet: Fleet, found: list[Problem]) -> Place | None:
+    """Return where the inventory says what should be changed."""
+    abouts = {problem.about for problem in found}
+    if abouts == {"hosts"}:
+        return inventory.host(fleet.named(found[0].sites)[0]).place
+    with suppress(InputError):
+        document = load_document(inventory.file)
+        return document.place("ray", "version") if "ray" in abouts else document.place("python")
+    return None
+
+
+class Census:
+    """Takes the hosts' own word for what they are, and refuses those that can't be part of the cluster.
+
+    Any number of threads may use one.
+    """
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._ray = parse(inventory.ray_version)
+        self._guard = threading.Lock()
+        self._oses = frozenset(host.os for host in inventory.hosts if host.os)
+
+    def take(self, host: Host, facts: Mapping[str, Any]) -> None:
+        """Compare a host's facts with its declaration and with what Ray can do there.
+
+        Raises:
+            HostFailed: it is not what the inventory says, or Ray can't run there, or not beside the others.
+        """
+        system = System.from_facts(facts)
+        _check_declaration(host, system)
+        if reason := obstacle(system, parse(host.python), self._ray):
+            raise HostFailed(f"it is {system}: {reason}", remedy=_way_out(host, system))
+        with self._guard:
+            oses = self._oses | {system.os}
+            mixed = next(fleet_obstacles(oses, False, self._ray), "")
+            if not mixed:
+                self._oses = oses
+        if mixed:
+            others = " and ".join(OS_NAMES[os] for os in sorted(self._oses - {system.os}))
+            message = f"it is {system}, and there is {others} in this cluster: {mixed}"
+            raise HostFailed(message, remedy=_way_out(host, system))
+
+
+def _check_declaration(host: Host, system: System) -> None:
+    said = {"os": host.os, "arch": host.arch}
+    wrong = [key for key in said if said[key] is not None and said[key] != getattr(system, key)]
+    if wrong:
+        says = " and ".join(f"`{key}: {said[key]}`" for key in wrong)
+        write = " and ".join(f"`{key}: {getattr(system, key)}`" for key in wrong)
+        raise HostFailed(
+            f"it is {system}, and the inventory says {says}",
+            remedy=f"write {write} for {host.name}, or look whether its address is another machine's",
+        )
+
+
+def _way_out(host: Host, system: System) -> str:
+    if unsupported(system):
+        return f"take {host.name} out of the inventory"
+    declared = f"`os: {system.os}` and `arch: {system.arch}`"
+    return f"write {declared} for {host.name}; then `provision versions` shows what goes with every host"
