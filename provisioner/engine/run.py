@@ -132,11 +132,19 @@ class Run:
             return self.switchboard.ask(to, what, args, ASK_LIMIT)
         if what == "lock":
             return self._lock_packages(args)
+        if what == "interpreter":
+            return self.interpreter(args["facts"], args["version"], args.get("mirror"))
         if what == "undropped":
             return self._undropped()
         if what == "finished":
             return [talk.name for talk in self._all() if talk.outcome.trouble is None]
         raise HostFailed(f"the controller knows nothing of {what!r}")
+
+    def interpreter(self, facts: Any, version: str, mirror: str | None) -> dict[str, Any]:
+        """Return the archive with an interpreter for a host; only mirrors that the inventory names are asked."""
+        if mirror not in {None, *(host.interpreter.mirror for host in self._inventory.hosts)}:
+            raise HostFailed(f"the inventory names no mirror {mirror}")
+        return _file(self.artifacts.interpreter(facts, version, mirror))
 
     def found_dropped(self, hosts: dict[str, dict[str, Any]]) -> None:
         """Take down hosts that belong to the cluster and are no longer in the inventory.

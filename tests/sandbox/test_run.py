@@ -57,6 +57,9 @@ class NoPackages:
     def lock(self, platform_facts: Any, python: str, requirements: tuple[str, ...]) -> Any:
         raise ProvisionError("there are no packages")
 
+    def interpreter(self, platform_facts: Any, version: str, mirror: str | None = None) -> Any:
+        raise ProvisionError("there is no interpreter")
+
     def open(self, sha256: str) -> Any:
         raise ProvisionError(f"there is no file {sha256}")
 

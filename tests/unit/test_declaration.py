@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,11 @@ FILE = "    - {name: %s, file: {path: %s, content: x}%s}\n"
 VARIABLE = '    - {name: %s, variable: {name: %s, value: "1"}}\n'
 
 
-def declare(folder: Path, tasks: str) -> dict[str, object]:
-    (folder / "lab.yml").write_text(INVENTORY)
+def declare(folder: Path, tasks: str, inventory: str = INVENTORY) -> dict[str, Any]:
+    (folder / "lab.yml").write_text(inventory)
     (folder / "play.yml").write_text("- play: P\n  hosts: all\n  tasks:\n" + tasks)
-    inventory = load_inventory(folder / "lab.yml")
-    return Declarer(inventory, load_playbook(folder / "play.yml")).declare(inventory.head, "apply").hello
+    loaded = load_inventory(folder / "lab.yml")
+    return Declarer(loaded, load_playbook(folder / "play.yml")).declare(loaded.head, "apply").hello
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,31 @@ def test_mistakes(tasks: str, what: str, tmp_path: Path) -> None:
 def test_one_file_for_each_os(tmp_path: Path) -> None:
     tasks = FILE % ("A", "/x", ", when: {os: linux}") + FILE % ("B", "/x", ", when: {os: macos}")
     assert declare(tmp_path, tasks)["host"] == "w1"
+
+
+@pytest.mark.parametrize(
+    ("python", "task", "source", "match", "mirror"),
+    [
+        ("3.11.9", "{}", "managed", "exact", None),
+        ("{version: 3.11.9, source: system, match: minor}", "{}", "system", "minor", None),
+        ("{version: 3.11.9, source: /opt/python}", "{}", "/opt/python", "exact", None),
+        ("{version: 3.11.9, mirror: 'https://m.lab/'}", "{}", "managed", "exact", "https://m.lab/"),
+        ("3.11.9", "{path: /opt/python}", "/opt/python", "exact", None),
+    ],
+)
+def test_where_python_comes_from(
+    python: str, task: str, source: str, match: str, mirror: str | None, tmp_path: Path
+) -> None:
+    hello = declare(tmp_path, f"    - {{name: A, python: {task}}}\n", INVENTORY.replace("3.11.9", python, 1))
+    told = hello["plays"][0]["tasks"][0]["params"]
+    assert told == {"version": "3.11.9", "source": source, "match": match, "mirror": mirror}
+    assert hello["python"] == "3.11.9"
+
+
+@pytest.mark.parametrize(("match", "tasks"), [("exact", ["Always"]), ("minor", ["Always", "Minor"])])
+def test_a_task_for_one_way_of_matching_python(match: str, tasks: list[str], tmp_path: Path) -> None:
+    task = VARIABLE % ("Minor", "Y")
+    when = task.replace("}}\n", "}, when: {python.match: minor}}\n")
+    inventory = INVENTORY.replace("3.11.9", f"{{version: 3.11.9, match: {match}}}", 1)
+    hello = declare(tmp_path, VARIABLE % ("Always", "X") + when, inventory)
+    assert [(task["name"], task["when"]) for task in hello["plays"][0]["tasks"]] == [(name, {}) for name in tasks]

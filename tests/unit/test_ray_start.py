@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from provisioner.errors import InputError
-from provisioner.inventory.model import Host, Inventory, RayOptions, Secret, Ssh
+from provisioner.inventory.model import Host, Interpreter, Inventory, RayOptions, Secret, Ssh
 from provisioner.ray import start
 from provisioner.ray.ports import check_ports, node_ports, worker_ports
 
@@ -111,6 +111,17 @@ def test_variables() -> None:
     assert params["env"] == {**start.DEFAULT_ENV, "PLAIN": "1", "TOKEN": "hidden", "PYTHONUTF8": "0"}
     assert params["secret"] == ["env TOKEN"]
     assert {*start.HEAD_ENV} < {*start.node_params(inventory.head, inventory)["env"]}
+
+
+def test_with_match_minor_an_environment_is_the_same_for_every_patch_version() -> None:
+    def of(version: str, match: Literal["exact", "minor"]) -> tuple[str, str | None]:
+        inventory = lab()
+        host = replace(inventory.hosts[1], python=version, interpreter=Interpreter(match=match))
+        return start.environment_id(host, inventory), start.node_env(host).get(start.MATCH_VARIABLE)
+
+    assert of("3.11.2", "exact")[0] != of("3.11.9", "exact")[0]
+    assert of("3.11.2", "minor") == of("3.11.9", "minor") != of("3.12.9", "minor")
+    assert [of("3.11.2", match)[1] for match in ("exact", "minor")] == [None, "minor"]
 
 
 def test_no_two_ports_of_a_node_are_equal_and_none_is_random() -> None:
