@@ -92,7 +92,8 @@ class Conversation:
         self._doing("connecting")
         target, become = self._run.target(self.host)
         hello = dict(self._declaration.hello)
-        session = open_session(self._run.connector, target, become, hello, self._doing)
+        choice = self._run.choice(self.host, self._doing)
+        session = open_session(self._run.connector, target, become, hello, choice, self._doing)
         self._reached = True
         self._line.connect(session)
         self._run.switchboard.connect(self.name, session.wire.send)

@@ -23,7 +23,9 @@ from provisioner.events import Difference, Event, Verb
 from provisioner.inventory.model import Host, Inventory, RayOptions, Secret
 from provisioner.playbook.model import Playbook
 from provisioner.transport.connect import Connector, Target
+from provisioner.transport.firstcontact import Choice, Parcel
 from provisioner.transport.session import Become
+from provisioner.transport.systems import Facts
 
 ASK_LIMIT = 20.0
 """Seconds for one host to answer another's question."""
@@ -110,6 +112,21 @@ class Run:
             known_hosts=ssh.known_hosts, config=ssh.config,
         )  # fmt: skip
         return target, Become(_revealed(host.become_password)) if host.become else None
+
+    def choice(self, host: Host, doing: Callable[[str], None]) -> Choice:
+        """Return what Python a host's program may run on: where Ray's is brought, so may be the program's."""
+        source = host.interpreter.source
+        if source != "managed":
+            return Choice(host.python, path=None if source == "system" else source)
+
+        def progress(there: int, size: int) -> None:
+            doing(f"fetching Python {host.python}, {there // 10**6} of {size // 10**6} MB")
+
+        def bring(facts: Facts) -> Parcel:
+            archive = self.artifacts.interpreter(facts, host.python, host.interpreter.mirror, progress)
+            return Parcel(self.artifacts.open(archive.sha256), archive.sha256)
+
+        return Choice(host.python, bring=bring)
 
     def head_is_well(self) -> bool:
         """Tell whether the head took part and nothing went wrong there."""

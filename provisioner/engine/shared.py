@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from provisioner.engine.consent import Consent
@@ -12,6 +13,7 @@ from provisioner.engine.switchboard import Switchboard
 from provisioner.events import Event
 from provisioner.inventory.model import Host
 from provisioner.transport.connect import Connector, Target
+from provisioner.transport.firstcontact import Choice
 from provisioner.transport.session import Become
 
 
@@ -20,7 +22,13 @@ class Packages(Protocol):
 
     def lock(self, platform_facts: Any, python: str, requirements: tuple[str, ...]) -> Any: ...
 
-    def interpreter(self, platform_facts: Any, version: str, mirror: str | None = None) -> Any: ...
+    def interpreter(
+        self,
+        platform_facts: Any,
+        version: str,
+        mirror: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Any: ...
 
     def open(self, sha256: str) -> Any: ...
 
@@ -47,6 +55,9 @@ class Shared(Protocol):
 
     def target(self, host: Host) -> tuple[Target, Become | None]:
         """Return how a host is reached."""
+
+    def choice(self, host: Host, doing: Callable[[str], None]) -> Choice:
+        """Return what Python a host's program may run on; ``doing`` is told of what is fetched for it."""
 
     def answer(self, to: str, what: str, args: Any) -> Any:
         """Answer a host's question, or have another host answer it.

@@ -57,9 +57,9 @@ def archive() -> bytes:
     return buffer.getvalue()
 
 
-def cached_command() -> str:
-    """Return the command line that runs the program on a host which has it; the same in sh, cmd.exe and PowerShell."""
-    return f"python3 -I -S {FOLDER}/{identity()}/run.py"
+def cached_folder() -> str:
+    """Return where the program is on a host which has it, with what starts it (see boot.py)."""
+    return f"{FOLDER}/{identity()}"
 
 
 def archive_path() -> str:
@@ -67,6 +67,6 @@ def archive_path() -> str:
     return f"{FOLDER}/{identity()}.{os.urandom(4).hex()}.zip"
 
 
-def first_command(path: str) -> str:
-    """Return the command line that runs the archive after it was sent to that path."""
-    return f"python3 -I -S {path}"
+def first_command(interpreter: str, path: str) -> str:
+    """Return the command line that runs the archive, after it was sent to that path, on an interpreter of the host."""
+    return f"{interpreter} -I -S {path}"

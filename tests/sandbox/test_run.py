@@ -57,7 +57,7 @@ class NoPackages:
     def lock(self, platform_facts: Any, python: str, requirements: tuple[str, ...]) -> Any:
         raise ProvisionError("there are no packages")
 
-    def interpreter(self, platform_facts: Any, version: str, mirror: str | None = None) -> Any:
+    def interpreter(self, platform_facts: Any, version: str, mirror: str | None = None, progress: Any = None) -> Any:
         raise ProvisionError("there is no interpreter")
 
     def open(self, sha256: str) -> Any:

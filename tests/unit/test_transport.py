@@ -20,8 +20,10 @@ from paramiko.ssh_exception import NoValidConnectionsError
 
 from provisioner.artifacts.slice import Slice
 from provisioner.errors import HostFailed, ProvisionError, Unreachable
-from provisioner.transport import connect, program, session, wire
+from provisioner.transport import connect, program, wire
 from provisioner.transport.connect import Target
+from provisioner.transport.starter import Refusal, Starter
+from provisioner.transport.systems import Posix
 from provisioner.transport.wire import Wire
 
 
@@ -209,10 +211,10 @@ def test_the_name_changes_with_the_content(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_commands_mean_the_same_in_every_shell() -> None:
-    first, again = program.first_command(program.archive_path()), program.first_command(program.archive_path())
+    first, again = (program.first_command("python3", program.archive_path()) for _ in range(2))
     assert first != again, "hosts may share a home folder"
-    for command in (first, program.cached_command()):
-        assert command.startswith("python3 -I -S .provision/program/")
+    assert first.startswith("python3 -I -S .provision/program/")
+    for command in (first, Posix().start(program.cached_folder())):
         assert not set(command) & set("\"'\\$&|;<>*?%!^`()")
 
 
@@ -246,34 +248,59 @@ def test_places_with_ports(place: str, split: tuple[str, int | None]) -> None:
     assert connect._split_port(place) == split
 
 
-@pytest.mark.parametrize(
-    ("code", "said", "message", "remedy"),
-    [
-        (127, "sh: 1: python3: not found", "there is no python3 on the host", "apt install python3"),
-        (1, "sudo: a password is required", "sudo wants a password", "become_password"),
-        (1, "Sorry, try again.\nsudo: 1 incorrect password attempt", "does not accept the password", "become_password"),
-        (1, "kim is not in the sudoers file.", "may not use sudo", "another user"),
-        (127, "bash: sudo: command not found", "there is no sudo", "install sudo"),
-        (1, "OSError: [Errno 28] No space left on device", "the host's disk is full", "free some space"),
-        (3, "", "exit code 3, and it said nothing", ""),
-        (1, "line one\nlast line", "could not be started on the host: last line", ""),
-    ],
-)
-def test_why_a_program_does_not_start(code: int, said: str, message: str, remedy: str) -> None:
-    failure = session._start_failure(Target("w1", "h"), code, said)
-    assert message in failure.message
-    assert remedy in failure.remedy
-    assert failure.host == "w1"
+class Connection:
+    """Open, or not."""
+
+    user = "kim"
+
+    def __init__(self, is_connected: bool = True) -> None:
+        self.is_connected = is_connected
+
+
+def judge(refusal: Refusal, hangs: bool = False, connected: bool = True) -> ProvisionError | None:
+    starter = Starter(Connection(connected), Target("w1", "h"), None, {})
+    try:
+        starter._raise_if_final(refusal, hangs)
+    except ProvisionError as error:
+        assert error.host == "w1"
+        return error
+    return None
 
 
 @pytest.mark.parametrize(
-    ("code", "said", "missing"),
+    ("said", "message", "remedy"),
     [
-        (2, "python3: can't open file '/home/kim/.provision/program/x/run.py': [Errno 2] No such file", True),
-        (1, "python3: can't open file", False),
-        (2, "usage: python3", False),
-        (127, "No such file", False),
+        ("sudo: a password is required", "sudo wants a password", "become_password"),
+        ("Sorry, try again.\nsudo: 1 incorrect password attempt", "does not accept the password", "become_password"),
+        ("kim is not in the sudoers file.", "may not use sudo", "another user"),
+        ("bash: sudo: command not found", "there is no sudo", "install sudo"),
+        ("OSError: [Errno 28] No space left on device", "the host's disk is full", "free some space"),
     ],
 )
-def test_whether_the_program_is_to_be_sent(code: int, said: str, missing: bool) -> None:
-    assert session._is_missing(code, said) is missing
+def test_why_no_command_would_start_the_program(said: str, message: str, remedy: str) -> None:
+    error = judge(Refusal(1, said))
+    assert error is not None
+    assert message in error.message
+    assert remedy in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "last"),
+    [
+        (127, "sh: 1: python3: not found", "sh: 1: python3: not found"),
+        (1, "sudo: python3: command not found", "sudo: python3: command not found"),
+        (2, "sh: 0: cannot open .provision/program/x/start: No such file", "sh: 0: cannot open .provision/program"),
+        (126, "", "exit code 126, and it said nothing"),
+        (1, "line one\n  last line ", "last line"),
+        (-1, "", "exit code -1"),
+    ],
+)
+def test_when_another_interpreter_may_do_better(code: int, said: str, last: str) -> None:
+    assert judge(Refusal(code, said)) is None
+    assert Refusal(code, said).last.startswith(last)
+
+
+def test_a_host_that_hangs_or_is_gone() -> None:
+    hangs, gone = judge(Refusal(-1, ""), hangs=True), judge(Refusal(-1, ""), connected=False)
+    assert isinstance(hangs, HostFailed) and "did not start within 45 s" in hangs.message
+    assert isinstance(gone, Unreachable) and "broke off" in gone.message

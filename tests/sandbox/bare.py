@@ -1,0 +1,129 @@
+"""A host with next to nothing on it: our SSH server in this process, sh, SFTP, and the few programs a test gives it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from provisioner.sandbox.environment import account
+from provisioner.sandbox.keys import ensure_key, write_known_hosts
+from provisioner.sandbox.server import Connection, Served
+from provisioner.sandbox.session import Sessions
+from provisioner.transport.connect import Connector, Target
+from provisioner.transport.firstcontact import Choice
+from provisioner.transport.session import Session, open_session
+
+USUAL = ("uname", "getconf", "ls", "rm", "df", "sha256sum", "tar", "gzip")
+HELLO = {"type": "hello", "protocol": 1, "mode": "check", "cluster": "lab", "host": "w1", "service": "process"}
+
+
+class Bare:
+    """One host in a folder.
+
+    Args:
+        folder: its home and its programs lie in there.
+        tools: programs that it has, beside sh.
+    """
+
+    def __init__(self, folder: Path, tools: tuple[str, ...] = USUAL, home: Path | None = None) -> None:
+        folder.mkdir(exist_ok=True)
+        self._name = folder.name
+        self.home = home or folder / "home"
+        self.home.mkdir(exist_ok=True)
+        self.programs = folder / "programs"
+        self.programs.mkdir()
+        self.commands: list[str] = []
+        self.connections = 0
+        self.told: list[str] = []
+        self._key = folder / "key"
+        self._known_hosts = folder / "known_hosts"
+        for tool in ("sh", *tools):
+            self.give(tool)
+        self._listen(folder)
+
+    def give(self, tool: str) -> None:
+        """Have it have a program of this machine."""
+        path = shutil.which(tool)
+        assert path, f"this machine has no {tool}"
+        (self.programs / tool).symlink_to(path)
+
+    def script(self, name: str, text: str) -> None:
+        """Have it have a program of the test's own."""
+        (self.programs / name).unlink(missing_ok=True)
+        (self.programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (self.programs / name).chmod(0o755)
+
+    def contact(self, choice: Choice) -> dict[str, Any]:
+        """Start the program and return the facts it tells; commands and progress of this contact are kept."""
+        session = self.open(choice)
+        try:
+            facts: dict[str, Any] = session.first["facts"]
+            return facts
+        finally:
+            session.close()
+
+    def open(self, choice: Choice, doing: Callable[[str], None] = lambda text: None) -> Session:
+        self.commands, self.connections, self.told = [], 0, []
+
+        def told(text: str) -> None:
+            self.told.append(text)
+            doing(text)
+
+        target = Target(self._name, "127.0.0.1", account(), self._port, self._key, known_hosts=self._known_hosts)
+        return open_session(Connector(), target, None, {**HELLO, "root": str(self.home / "root")}, choice, told)
+
+    def left(self) -> list[str]:
+        """Return what first contact has laid, in short."""
+        return sorted(
+            str(path.relative_to(self.home / ".provision"))
+            for folder in ("program", "python")
+            if (self.home / ".provision" / folder).exists()
+            for path in (self.home / ".provision" / folder).iterdir()
+        )
+
+    def close(self) -> None:
+        self._listener.close()
+        for connection in self._open:
+            connection.close()
+        self._sessions.end(0.1)
+
+    def _listen(self, folder: Path) -> None:
+        public = ensure_key(folder / "host_key")
+        ensure_key(self._key)
+        host_key = paramiko.Ed25519Key(filename=folder / "host_key")
+        self._sessions = Sessions()
+        environment = {"PATH": str(self.programs), "PROVISION_SANDBOX": "1", "LANG": "C.UTF-8"}
+        client = paramiko.Ed25519Key(filename=self._key).asbytes()
+        served = Served("w1", self.home, host_key, client, account(), environment, self._sessions)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._port = self._listener.getsockname()[1]
+        write_known_hosts(self._known_hosts, {self._port: public})
+        self._open: list[Connection] = []
+        threading.Thread(target=self._accept, args=(served,), daemon=True).start()
+
+    def _accept(self, served: Served) -> None:
+        with contextlib.suppress(OSError):  # the listener was closed
+            while True:
+                sock, _ = self._listener.accept()
+                self.connections += 1
+                connection = Connection(sock, served)
+                self._open.append(connection)
+                run = connection._door.check_channel_exec_request
+
+                def noted(channel: paramiko.Channel, command: bytes, run: Any = run) -> bool:
+                    self.commands.append(command.decode())
+                    return bool(run(channel, command))
+
+                connection._door.check_channel_exec_request = noted  # type: ignore[method-assign]
+                connection.serve()
+
+
+logging.getLogger("provisioner.sandbox.sshd").addHandler(logging.NullHandler())

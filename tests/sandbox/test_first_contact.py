@@ -1,0 +1,388 @@
+"""First contact with hosts that have next to nothing: over real SSH and SFTP, with a real interpreter."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.errors import HostFailed, ProvisionError
+from provisioner.remote.unpacking import unpack
+from provisioner.transport import delivery, program
+from provisioner.transport.firstcontact import Choice, Parcel
+from tests import interpreters
+
+from .bare import USUAL, Bare
+
+Make = Callable[..., Bare]
+PLATFORM = f"linux-{os.uname().machine}"
+SYSTEM = shutil.which("python3", path="/usr/bin:/usr/local/bin") or ""
+
+
+@pytest.fixture(scope="module")
+def archive() -> interpreters.Archive:
+    try:
+        return interpreters.relocatable()
+    except interpreters.Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(autouse=True)
+def every_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have progress told with every piece that is sent."""
+    monkeypatch.setattr(delivery, "_TELL", -1.0)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Make]:
+    made: list[Bare] = []
+
+    def make(tools: tuple[str, ...] = USUAL, home: Path | None = None) -> Bare:
+        made.append(Bare(tmp_path / f"w{len(made) + 1}", tools, home))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def managed(archive: interpreters.Archive, path: Path | None = None, asked: list[Any] | None = None) -> Choice:
+    def bring(facts: dict[str, Any]) -> Parcel:
+        (asked if asked is not None else []).append(facts)
+        return Parcel(path or archive.path, archive.sha256)
+
+    return Choice(archive.version, bring=bring)
+
+
+def whole(archive: interpreters.Archive) -> list[str]:
+    """What is there when first contact with a bare host is over."""
+    return sorted(
+        [f"program/{program.identity()}", f"python/{archive.version}-{PLATFORM}", f"python/{archive.sha256}.tar.gz"]
+    )
+
+
+def was_sent(host: Bare) -> bool:
+    return any(text.startswith("sending Python") for text in host.told)
+
+
+def test_a_host_without_python(bare: Make, archive: interpreters.Archive) -> None:
+    host, asked = bare(), []  # type: ignore[var-annotated]
+    facts = host.contact(managed(archive, asked=asked))
+    assert (facts["python"], facts["arch"]) == (archive.version, os.uname().machine)
+    assert (asked[0]["os"], asked[0]["libc"]) == ("linux", "glibc")
+    assert asked[0]["libc_version"] == os.confstr("CS_GNU_LIBC_VERSION").split()[1]  # type: ignore[union-attr]
+    assert host.connections == 1
+    assert host.left() == whole(archive)
+    assert host.told[0] == "sending the program"
+    for verb in range(2):
+        assert host.contact(managed(archive))["python"] == archive.version
+        assert (host.connections, len(host.commands), host.told) == (1, 1, []), verb
+    assert host.commands == [f"sh .provision/program/{program.identity()}/start"]
+
+
+def test_progress_is_told(bare: Make, archive: interpreters.Archive) -> None:
+    host = bare()
+    host.contact(managed(archive))
+    size = archive.path.stat().st_size // 10**6
+    sent = [text for text in host.told if text.startswith("sending Python")]
+    assert f"sending Python {archive.version}, {size // 2} of {size} MB" in sent
+    assert sent[-1] == f"sending Python {archive.version}, {size} of {size} MB"
+    assert f"unpacking Python {archive.version}" in host.told
+
+
+OLD = Path("~/.pyenv/versions/3.6.15/bin/python3").expanduser()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo 'xcode-select: note: no developer tools were found at /Applications/Xcode.app' >&2; exit 1",
+        "echo 'python3: error while loading shared libraries: libpython3.11.so.1.0' >&2; exit 127",
+        "kill -SEGV $$",
+        "exit 0",
+        pytest.param(f"exec {OLD} $@", marks=pytest.mark.skipif(not OLD.exists(), reason="no Python 3.6 here")),
+    ],
+    ids=["stub of macOS", "library missing", "crashes", "says nothing", "too old"],
+)
+def test_a_python_that_is_of_no_use(script: str, bare: Make, archive: interpreters.Archive) -> None:
+    host = bare()
+    host.script("python3", script)
+    assert host.contact(managed(archive))["python"] == archive.version
+    assert host.left() == whole(archive)
+
+
+@pytest.mark.skipif(not SYSTEM, reason="no Python of the system here")
+def test_a_python_of_the_host_that_will_do(bare: Make, archive: interpreters.Archive) -> None:
+    host = bare()
+    host.script("python3", f'exec {SYSTEM} "$@"')
+    found = host.contact(managed(archive))["python"]
+    assert not was_sent(host)
+    assert host.left() == [f"program/{program.identity()}"]
+    start = host.home / ".provision" / "program" / program.identity() / "start"
+    assert f"exec '{SYSTEM}' -I -S" in start.read_text(), "not what PATH leads to, but the interpreter itself"
+    (host.programs / "python3").unlink()
+    assert host.contact(managed(archive))["python"] == found
+    assert len(host.commands) == 1
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [tuple(tool for tool in USUAL if tool not in missing) for missing in (("tar",), ("gzip",), ("tar", "sha256sum"))]
+    + [("uname", "rm")],
+    ids=["no tar", "no gzip", "no tar and no checksums", "almost nothing"],
+)
+def test_tools_that_are_missing(tools: tuple[str, ...], bare: Make, archive: interpreters.Archive) -> None:
+    host = bare(tools)
+    assert host.contact(managed(archive))["python"] == archive.version
+    assert host.left() == whole(archive)
+    host.contact(managed(archive))
+    assert len(host.commands) == 1
+
+
+def test_files_are_laid_out_as_they_would_be_unpacked(
+    bare: Make, archive: interpreters.Archive, tmp_path: Path
+) -> None:
+    host = bare(("uname", "rm"))
+    host.contact(managed(archive))
+    unpack(str(archive.path), str(tmp_path / "unpacked"))
+    laid = host.home / ".provision" / "python" / f"{archive.version}-{PLATFORM}"
+    assert tree(laid) == tree(tmp_path / "unpacked")
+
+
+def tree(folder: Path) -> dict[str, tuple[int, str]]:
+    """Return mode and content of everything in a folder but what running it wrote."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if "__pycache__" not in path.parts:
+            content = str(path.readlink()) if path.is_symlink() else ""
+            if path.is_file() and not path.is_symlink():
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[str(path.relative_to(folder))] = (path.lstat().st_mode, content)
+    return found
+
+
+def damage(program: Path) -> None:
+    program.unlink()  # it may still run
+    program.write_bytes(b"\x7fELF")
+    program.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda home, name: shutil.rmtree(home / "python" / name),
+        lambda home, name: damage((home / "python" / name / "bin" / "python3").resolve()),
+        lambda home, name: shutil.rmtree(home / "program"),
+        lambda home, name: (home / "program" / program.identity() / "start").unlink(),
+        lambda home, name: (home / "program" / program.identity() / "start").write_text("exec /nonexistent/python\n"),
+        lambda home, name: (home / "program" / program.identity() / "run.py").write_text("raise SystemExit(1)\n"),
+        lambda home, name: shutil.rmtree(home / "program" / program.identity() / "provisioner"),
+        lambda home, name: shutil.rmtree(home),
+    ],
+    ids=["interpreter gone", "interpreter damaged", "program gone", "no start", "another interpreter", "program broken",
+         "program incomplete", "everything gone"],
+)  # fmt: skip
+def test_what_vanished_or_broke_is_put_in_order(
+    harm: Callable[[Path, str], None], bare: Make, archive: interpreters.Archive
+) -> None:
+    host = bare()
+    host.contact(managed(archive))
+    harm(host.home / ".provision", f"{archive.version}-{PLATFORM}")
+    assert host.contact(managed(archive))["python"] == archive.version
+    assert host.left() == whole(archive)
+    host.contact(managed(archive))
+    assert len(host.commands) == 1
+
+
+def test_what_was_sent_is_not_sent_again(bare: Make, archive: interpreters.Archive) -> None:
+    host = bare()
+    host.contact(managed(archive))
+    shutil.rmtree(host.home / ".provision" / "python" / f"{archive.version}-{PLATFORM}")
+    assert host.contact(managed(archive))["python"] == archive.version
+    assert not was_sent(host)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_part_is_gone_on_with(right: bool, bare: Make, archive: interpreters.Archive) -> None:
+    host = bare()
+    content = archive.path.read_bytes()
+    part = host.home / ".provision" / "python" / f"{archive.sha256}.tar.gz.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(content[:5_000_000] if right else b"?" * 5_000_000)
+    assert host.contact(managed(archive))["python"] == archive.version
+    sent = [int(text.split(", ")[1].split()[0]) for text in host.told if text.startswith("sending Python")]
+    assert sent[0] == 5
+    assert (0 in sent) is not right, "what is not the archive's is sent anew"
+    assert host.left() == whole(archive)
+
+
+def test_broken_off_while_sending(bare: Make, archive: interpreters.Archive) -> None:
+    host = bare()
+
+    def cut(text: str) -> None:
+        if text.startswith("sending Python"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        host.open(managed(archive), cut)
+    assert host.left() == [f"python/{archive.sha256}.tar.gz.part"]
+    assert host.contact(managed(archive))["python"] == archive.version
+    assert host.left() == whole(archive)
+
+
+def test_a_half_unpacked_folder_is_never_used(bare: Make, archive: interpreters.Archive) -> None:
+    host = bare()
+    work = host.home / ".provision" / "python" / f"{archive.version}-{PLATFORM}.w1.work"
+    (work / "python" / "bin").mkdir(parents=True)
+    (work / "python" / "left over").touch()
+    assert host.contact(managed(archive))["python"] == archive.version
+    assert host.left() == whole(archive)
+    assert not (work.parent / f"{archive.version}-{PLATFORM}" / "left over").exists()
+
+
+def failure(host: Bare, choice: Choice) -> HostFailed:
+    with pytest.raises(HostFailed) as caught:
+        host.contact(choice)
+    assert caught.value.host == "w1"
+    return caught.value
+
+
+def test_an_archive_that_does_not_arrive_as_it_was(bare: Make, archive: interpreters.Archive, tmp_path: Path) -> None:
+    other = tmp_path / "other.tar.gz"
+    other.write_bytes(b"no archive" * 1000)
+    host = bare()
+    assert failure(host, managed(archive, other)).message == "what is sent to the host arrives damaged"
+    assert host.left() == []
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("exit 126", "does not run on the host: exit code 126"),
+        ("echo 'sh: Permission denied' >&2; exit 126", "the host lets nothing be run from the home folder"),
+        ("echo \"version GLIBC_2.38 not found\" >&2; exit 1", "the host's C library is too old"),
+        ("echo 'sh: 1: python3: not found' >&2; exit 127", "C library is none that the interpreter knows"),
+    ],
+)  # fmt: skip
+def test_an_interpreter_that_does_not_run(
+    script: str, message: str, bare: Make, archive: interpreters.Archive, tmp_path: Path
+) -> None:
+    (tmp_path / "made" / "python" / "bin").mkdir(parents=True)
+    (tmp_path / "made" / "python" / "bin" / "python3").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "made" / "python" / "bin" / "python3").chmod(0o755)
+    path = Path(shutil.make_archive(str(tmp_path / "made"), "gztar", tmp_path / "made"))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    host = bare()
+    assert message in failure(host, Choice("3.11.9", bring=lambda facts: Parcel(path, sha256))).message
+    assert host.left() == [f"python/{sha256}.tar.gz"]
+
+
+def test_too_little_room_is_told_before_anything_is_sent(bare: Make, archive: interpreters.Archive) -> None:
+    host = bare()
+    host.script("df", "echo Filesystem 1024-blocks Used Available Capacity Mounted on; echo /dev/x 9 9 20480 99% /h m")
+    told = failure(host, managed(archive))
+    needed = 6 * archive.path.stat().st_size >> 20
+    assert f"has 20 MiB free, Python {archive.version} needs {needed} MiB" in told.message
+    assert not was_sent(host)
+    assert host.left() == []
+
+
+def test_a_home_that_can_not_be_written_to(bare: Make, archive: interpreters.Archive) -> None:
+    host = bare()
+    (host.home / ".provision").touch()
+    told = failure(host, managed(archive))
+    assert "can't be written to the home folder of" in told.message
+    assert "KiB are free there" in told.message
+
+
+@pytest.mark.parametrize(
+    ("uname", "libc", "facts"),
+    [
+        ("echo Linux aarch64", "echo glibc 2.17", ["linux", "aarch64", "glibc", "2.17"]),
+        ("echo Welcome; echo Linux amd64", "exit 1", ["linux", "x86_64", "glibc", "2.17"]),
+        ("echo Linux armv7l", "echo glibc 2.31", ["linux", "armv7l", "glibc", "2.31"]),
+        ("echo Darwin arm64", "exit 1", ["macos", "aarch64"]),
+        ("echo FreeBSD amd64", "exit 1", ["freebsd", "x86_64"]),
+    ],
+)
+def test_what_a_host_says_it_is(uname: str, libc: str, facts: list[str], bare: Make) -> None:
+    host = bare()
+    host.script("uname", uname)
+    host.script("getconf", libc)
+    asked: list[Any] = []
+
+    def bring(facts: dict[str, Any]) -> Parcel:
+        asked.append(facts)
+        raise ProvisionError("there is no such Python", remedy="take another")
+
+    told = failure(host, Choice("3.11.9", bring=bring))
+    assert asked == [dict(zip(("os", "arch", "libc", "libc_version"), facts, strict=False))]
+    assert told.message.startswith("there is no such Python; and the host has no Python that the program can run on")
+    assert told.remedy == "take another"
+
+
+def test_a_host_that_does_not_say_what_it_is(bare: Make, archive: interpreters.Archive) -> None:
+    told = failure(bare(("rm",)), managed(archive))
+    assert "the host does not say what it is" in told.message
+
+
+@pytest.mark.parametrize(
+    ("path", "tried"),
+    [
+        (None, ["python3: ", "python3.11: ", "/usr/local/bin/python3: ", "/opt/homebrew/bin/python3: "]),
+        ("/nonexistent/python", ["/nonexistent/python: ", "python3: "]),
+        ("/a b/python", ["python3: "]),
+    ],
+)
+def test_nothing_is_brought_to_a_host_that_has_its_own(path: str | None, tried: list[str], bare: Make) -> None:
+    host = bare(("rm",))
+    for name in ("/usr/local/bin/python3", "/opt/homebrew/bin/python3"):
+        if Path(name).exists():
+            pytest.skip("this machine has a Python where hosts' own are looked for")
+    told = failure(host, Choice("3.11.9", path=path))
+    assert told.message.startswith(f"there is no Python on the host that the program can run on ({tried[0]}")
+    assert [each for each in tried if each not in told.message] == []
+    assert "/a b" not in " ".join(host.commands), "what needs quotes is not tried"
+    assert "source: managed" in told.remedy
+    assert host.left() == []
+
+
+@pytest.mark.skipif(not SYSTEM, reason="no Python of the system here")
+def test_an_interpreter_that_the_inventory_names(bare: Make) -> None:
+    host = bare(("rm",))
+    assert host.contact(Choice("3.11.9", path=SYSTEM))["os"] == "linux"
+    assert host.commands[1].startswith(f"{SYSTEM} -I -S .provision/program/")
+
+
+def test_hosts_that_share_a_home_folder(bare: Make, archive: interpreters.Archive, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    hosts = [bare(home=tmp_path / "shared") for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda host: host.contact(managed(archive))["python"], hosts))
+    assert found == [archive.version] * 3
+    assert hosts[0].left() == whole(archive)
+    for host in hosts:
+        host.contact(managed(archive))
+        assert len(host.commands) == 1
+
+
+def test_programs_of_long_ago_are_removed(bare: Make, archive: interpreters.Archive) -> None:
+    host = bare()
+    programs = host.home / ".provision" / "program"
+    for days in (1, 40, 50, 60, 70):
+        folder = programs / f"{days:020x}"
+        folder.mkdir(parents=True)
+        (folder / "run.py").touch()
+        (programs / f"{days:020x}.part").touch()
+        for path in (folder, programs / f"{days:020x}.part"):
+            os.utime(path, (time.time() - days * 86400 - 60,) * 2)
+    host.contact(managed(archive))
+    kept = {f"program/{days:020x}" for days in (1, 40)} | set(whole(archive))
+    assert set(host.left()) == kept, "the newest ones stay, whatever their age"
