@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 """The environment variables that name package indexes to uv, possibly with a user and password inside."""
 
+_SIGNED = re.compile(r"(?i)(^|&)[^=]*(sig|token|key|expires|credential|secret|password|auth)[^=]*=")
 _USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
 
 
@@ -21,6 +22,13 @@ def without_credentials(url: str) -> str:
     """Return the address without user and password."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def without_secrets(url: str) -> str:
+    """Return the address without credentials, be they a user and password or parameters that sign it."""
+    parts = urlsplit(without_credentials(url))
+    signed = _SIGNED.search(parts.query)
+    return urlunsplit(parts._replace(query="", fragment="") if signed else parts._replace(fragment=""))
 
 
 def shown(url: str) -> str:

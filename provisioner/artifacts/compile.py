@@ -34,6 +34,7 @@ class Request:
         requirements: what is asked for, as pip writes it.
         sources: where packages come from.
         preferences: versions by package name, kept as far as they satisfy what is asked for.
+        fresh: ask the package index for everything, whatever uv remembers.
     """
 
     platform: Platform
@@ -41,6 +42,7 @@ class Request:
     requirements: tuple[str, ...]
     sources: Sources = field(default_factory=Sources)
     preferences: Mapping[str, str] = field(default_factory=dict)
+    fresh: bool = False
 
 
 def check_inputs(python: str, requirements: Sequence[str]) -> None:
@@ -92,6 +94,7 @@ def _compile(
     arguments += ["--python-platform", request.platform.uv_name, "--python-version", request.python]
     arguments += ["--python", sys.executable, "--no-python-downloads", "--no-header", "--no-annotate"]
     arguments += ["--color", "never", "--quiet", *request.sources.arguments(), *options]
+    arguments += ["--refresh"] if request.fresh else []
     macos = ".".join(str(part) for part in MACOS_TARGET)
     text = "".join(f"{requirement}\n" for requirement in request.requirements)
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.errors import HostFailed
+from provisioner.inventory.model import Host
 
 MACOS_TARGET = (13, 0)
 """The oldest macOS that locks are made for; Ray's own wheels ask for 12.0."""
@@ -17,6 +18,9 @@ _OLDEST_GLIBC = 17
 _GLIBC_LEVELS = (17, 28)
 """The minor versions of glibc 2 that wheels are built for: manylinux2014 and manylinux_2_28. uv knows more, and
 each would give the hosts of one fleet another set."""
+
+ASSUMED_GLIBC = "2.28"
+"""Of Linux hosts of which the inventory says nothing and that can't be asked."""
 
 _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "x64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 _SUPPORTED = "Ray has wheels for Linux (glibc) and macOS on x86_64 and arm64, and for Windows on x86_64"
@@ -48,6 +52,18 @@ class Platform:
             libc=str(facts.get("libc") or ""),
             libc_version=str(facts.get("libc_version") or ""),
         )
+
+    @classmethod
+    def of_host(cls, host: Host) -> Platform:
+        """Return the platform that the inventory says a host has, or that is assumed of it: Linux on x86_64."""
+        libc = ("glibc", host.glibc or ASSUMED_GLIBC) if (host.os or "linux") == "linux" else ("", "")
+        return cls(host.os or "linux", host.arch or "x86_64", *libc)
+
+    def fits(self, actual: Platform) -> bool:
+        """Tell whether packages for this platform run on that one."""
+        if (self.os, self.arch) != (actual.os, actual.arch):
+            return False
+        return self.os != "linux" or self.glibc_level <= actual.glibc_level
 
     @property
     def uv_name(self) -> str:

@@ -16,8 +16,11 @@ from provisioner.errors import ProvisionError
 from provisioner.inventory.model import ArtifactOptions
 
 if TYPE_CHECKING:
+    from provisioner.artifacts.bundle import Bundle
     from provisioner.artifacts.compile import Request
     from provisioner.artifacts.interpreter import Archive
+    from provisioner.artifacts.lockset import LockSet
+    from provisioner.artifacts.slice import Slice
 
 
 class Artifacts:
@@ -26,13 +29,28 @@ class Artifacts:
     Args:
         cache_folder: where the cache is; None: what PROVISION_CACHE says, else the user's cache folder.
         options: where packages come from, as the inventory has it.
+        locks: exactly these packages and interpreters are given, and no others are looked for.
+        bundle: all files are in it, and nothing is fetched.
     """
 
-    def __init__(self, cache_folder: Path | None = None, options: ArtifactOptions | None = None) -> None:
+    def __init__(
+        self,
+        cache_folder: Path | None = None,
+        options: ArtifactOptions | None = None,
+        locks: LockSet | None = None,
+        bundle: Bundle | None = None,
+    ) -> None:
         self.cache = Cache(cache_folder)
         self.sources = Sources(options or ArtifactOptions())
+        self.locks = locks
+        self.bundle = bundle
         self._locks = Once[Lock]("locking and fetching the packages")
         self._interpreters = Once["Archive"]("fetching the interpreter")
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it was settled before what hosts get, by a lock file or a bundle."""
+        return self.locks is not None
 
     def lock(
         self,
@@ -40,6 +58,8 @@ class Artifacts:
         python: str,
         requirements: tuple[str, ...],
         progress: Callable[[int, int], None] | None = None,
+        *,
+        declared: Platform | None = None,
     ) -> Lock:
         """Return the lock for a host, with all its files in the cache.
 
@@ -51,11 +71,20 @@ class Artifacts:
             python: the exact version of Python on it.
             requirements: what to install, as pip writes it.
             progress: told about the downloads.
+            declared: the platform that the inventory says the host has, or that was assumed of it.
+
+        Raises:
+            HostFailed: Ray can't run on that platform, or nothing was locked for the host.
+            ProvisionError: the packages cannot be locked or fetched.
         """
         from provisioner.artifacts.compile import Request
         from provisioner.artifacts.resolve import fingerprint
 
-        request = Request(Platform.from_facts(platform_facts), python, requirements, self.sources)
+        actual = Platform.from_facts(platform_facts)
+        if self.locks is not None:
+            locked = self.locks.lock_for(actual, declared or actual, python, requirements)
+            return self._locks.get(locked.digest, lambda: self._provide(locked, progress))
+        request = Request(actual, python, requirements, self.sources)
         return self._locks.get(fingerprint(request), lambda: self._make(request, progress))
 
     def interpreter(
@@ -74,19 +103,31 @@ class Artifacts:
             progress: told about the download.
 
         Raises:
-            HostFailed: Ray can't run on that platform.
+            HostFailed: Ray can't run on that platform, or nothing was locked for the host.
             ProvisionError: there is no such archive, or it cannot be fetched.
         """
         from provisioner.artifacts.catalogue import Origin
         from provisioner.artifacts.interpreter import interpreter_fingerprint, resolve_interpreter
+        from provisioner.artifacts.provide import provide_interpreter
 
         platform = Platform.from_facts(platform_facts)
+        if self.locks is not None:
+            locked = self.locks.interpreter_for(platform, version)
+            if self.bundle:
+                return locked
+            return self._interpreters.get(
+                locked.sha256, lambda: provide_interpreter(locked, platform, mirror, self.cache, progress)
+            )
         origin = Origin.of(mirror, os.environ)
         key = interpreter_fingerprint(platform, version, origin)
         return self._interpreters.get(key, lambda: resolve_interpreter(platform, version, origin, self.cache, progress))
 
-    def open(self, sha256: str) -> Path:
-        """Return the path of a file that a lock names; ProvisionError if it is not in the cache."""
+    def open(self, sha256: str) -> Path | Slice:
+        """Return where a file is that a lock names: in the bundle, else in the cache; ProvisionError if nowhere."""
+        return (self.bundle.find(sha256) if self.bundle else None) or self.path(sha256)
+
+    def path(self, sha256: str) -> Path:
+        """Return the path of a file in the cache; ProvisionError if it is not there."""
         if path := self.cache.find(sha256):
             return path
         raise ProvisionError(
@@ -96,17 +137,11 @@ class Artifacts:
     def _make(self, request: Request, progress: Callable[[int, int], None] | None) -> Lock:
         from provisioner.artifacts.resolve import resolve_lock
 
-        lock = resolve_lock(request, self.cache)
-        self._fetch(lock, progress)
-        return lock
+        return self._provide(resolve_lock(request, self.cache), progress)
 
-    def _fetch(self, lock: Lock, progress: Callable[[int, int], None] | None) -> None:
-        """Have all files of a lock in the cache."""
-        from provisioner.artifacts.fetch import fetch
+    def _provide(self, lock: Lock, progress: Callable[[int, int], None] | None) -> Lock:
+        from provisioner.artifacts.provide import provide
 
-        for wheel in lock.wheels:
-            if wheel.sdist and not self.cache.find(wheel.sha256, wheel.size):
-                from provisioner.artifacts.sdists import build_again
-
-                build_again(wheel, lock.python, self.sources, self.cache)
-        fetch((*lock.wheels, lock.uv), self.cache, progress, login=self.sources.login)
+        if self.bundle:
+            return lock
+        return provide(lock, self.cache, self.sources, progress)

@@ -60,8 +60,14 @@ def _shared(command: Any) -> Any:
 _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask before something that runs is stopped or removed.")
 
 
+_bundle = click.option(
+    "--bundle", type=click.Path(), metavar="FILE", help="Take everything from this file; no network but SSH is needed."
+)
+
+
 @cli.command()
 @_shared
+@_bundle
 @_yes
 def apply(**flags: Any) -> None:
     """Make every host as declared, and prove it."""
@@ -70,6 +76,7 @@ def apply(**flags: Any) -> None:
 
 @cli.command()
 @_shared
+@_bundle
 def check(**flags: Any) -> None:
     """Say what differs, change nothing. Exit code 0: nothing, 2: something."""
     _run("check", flags)
@@ -94,6 +101,33 @@ def rollback(**flags: Any) -> None:
 def teardown(**flags: Any) -> None:
     """Stop Ray and undo what apply did; environments stay without --purge."""
     _run("teardown", flags)
+
+
+@cli.command()
+@click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]")
+@click.option("--upgrade", is_flag=True, help="Take the newest versions; without it those locked stay if they fit.")
+def lock(inventory: str | None, upgrade: bool) -> None:
+    """Keep the exact packages: write INVENTORY.lock.yml, which later runs use.
+
+    It holds every package with its hash, for every platform in the inventory, and the interpreters. Keep it beside the
+    inventory, under version control if you have one.
+    """
+    from provisioner.cli.locks import lock as write
+
+    write(inventory, upgrade)
+
+
+@cli.command()
+@click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]")
+@click.option("-o", "--output", type=click.Path(), metavar="FILE", help="The file to write.  [default: CLUSTER.bundle]")
+def bundle(inventory: str | None, output: str | None) -> None:
+    """Pack packages, interpreters and uv for every platform in the inventory into one file.
+
+    Make it where there is internet; `provision apply INVENTORY --bundle FILE` needs none.
+    """
+    from provisioner.cli.locks import bundle as write
+
+    write(inventory, output)
 
 
 def _run(verb: str, flags: dict[str, Any]) -> None:

@@ -62,6 +62,8 @@ def _typed(file: Path, flags: Mapping[str, Any]) -> str:
     parts = [shown(file)]
     if flags["playbook"]:
         parts += ["--playbook", flags["playbook"]]
+    if flags.get("bundle"):
+        parts += ["--bundle", flags["bundle"]]
     for limit in flags["limit"]:
         parts += ["--limit", limit]
     return shlex.join(parts)

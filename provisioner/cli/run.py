@@ -62,6 +62,7 @@ def _prepare(verb: Verb, inventory: Inventory, limit: tuple[str, ...], flags: Fl
     playbook = load_playbook(Path(flags["playbook"]) if flags["playbook"] else default_playbook())
     from provisioner.artifacts import Artifacts
     from provisioner.artifacts.archives import KnownArchives
+    from provisioner.cli.fixed import prepare
     from provisioner.engine.fleet import check_fleet
     from provisioner.engine.options import RunOptions
     from provisioner.engine.run import Run
@@ -79,6 +80,7 @@ def _prepare(verb: Verb, inventory: Inventory, limit: tuple[str, ...], flags: Fl
     artifacts = Artifacts(options=inventory.artifacts)
     if verb in ("apply", "check"):  # what stands must come down or go back, whatever is declared now
         check_fleet(inventory, KnownArchives(artifacts.cache))
+        inventory, artifacts = prepare(inventory, flags["bundle"])
     return Run(inventory, playbook, options, artifacts, begun)
 
 

@@ -293,7 +293,7 @@ class Conversation:
 
     def _answer(self, message: Message) -> None:
         try:
-            value = self._run.answer(message["to"], message["what"], message.get("args"))
+            value = self._run.answer(message["to"], message["what"], message.get("args"), self.host)
             reply: Message = {"value": value}
         except ProvisionError as error:
             reply = {"error": error.message, "remedy": error.remedy}

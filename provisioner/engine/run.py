@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from provisioner.artifacts.platform import Platform
 from provisioner.declaration import Declaration, Declarer
 from provisioner.engine.addresses import locate
 from provisioner.engine.consent import Consent
@@ -19,7 +20,7 @@ from provisioner.engine.outcome import exit_code
 from provisioner.engine.shared import Packages
 from provisioner.engine.switchboard import Switchboard
 from provisioner.errors import HostFailed
-from provisioner.events import Difference, Event, Verb
+from provisioner.events import Difference, Event, Notice, Verb
 from provisioner.inventory.model import Host, Inventory, RayOptions, Secret
 from provisioner.playbook.model import Playbook
 from provisioner.transport.connect import Connector, Target
@@ -66,6 +67,7 @@ class Run:
         self.slots = threading.Semaphore(max(1, options.concurrency))
         self.switchboard = Switchboard()
         self.changed = threading.Event()
+        self._told_of_locking = threading.Event()
         self._lock = threading.Lock()
         self._dropped: dict[str, tuple[dict[str, Any], Conversation]] = {}
         told = self._declarations()
@@ -139,7 +141,7 @@ class Run:
     def others_finished(self, name: str) -> bool:
         return all(talk.finished.is_set() for talk in self._all() if talk.name != name)
 
-    def answer(self, to: str, what: str, args: Any) -> Any:
+    def answer(self, to: str, what: str, args: Any, asker: Host) -> Any:
         """Answer a host's question, or have another host answer it.
 
         Raises:
@@ -148,7 +150,7 @@ class Run:
         if to != "controller":
             return self.switchboard.ask(to, what, args, ASK_LIMIT)
         if what == "lock":
-            return self._lock_packages(args)
+            return self._lock_packages(args, asker)
         if what == "interpreter":
             return self.interpreter(args["facts"], args["version"], args.get("mirror"))
         if what == "undropped":
@@ -218,8 +220,13 @@ class Run:
     def _all(self) -> list[Conversation]:
         return [*self._conversations, *(talk for _, talk in list(self._dropped.values()))]
 
-    def _lock_packages(self, args: Any) -> dict[str, Any]:
-        lock = self.artifacts.lock(args["facts"], args["python"], tuple(args["requirements"]))
+    def _lock_packages(self, args: Any, asker: Host) -> dict[str, Any]:
+        wanted = tuple(args["requirements"])
+        lock = self.artifacts.lock(args["facts"], args["python"], wanted, declared=Platform.of_host(asker))
+        if not self.artifacts.fixed and not self._told_of_locking.is_set():
+            self._told_of_locking.set()
+            remedy = f"`provision lock {self._inventory.file}` keeps this set for the next time"
+            self.emit(Notice(self.now(), "", "the packages were locked for this run only", remedy))
         return {
             "digest": lock.digest,
             "requirements": lock.requirements,

@@ -20,7 +20,11 @@ from provisioner.transport.session import Become
 class Packages(Protocol):
     """Where package locks and files come from (provisioner.artifacts)."""
 
-    def lock(self, platform_facts: Any, python: str, requirements: tuple[str, ...]) -> Any: ...
+    @property
+    def fixed(self) -> bool:
+        """Whether it was settled before the run what hosts get, by a lock file or a bundle."""
+
+    def lock(self, platform_facts: Any, python: str, requirements: tuple[str, ...], *, declared: Any) -> Any: ...
 
     def interpreter(
         self,
@@ -59,7 +63,7 @@ class Shared(Protocol):
     def choice(self, host: Host, doing: Callable[[str], None]) -> Choice:
         """Return what Python a host's program may run on; ``doing`` is told of what is fetched for it."""
 
-    def answer(self, to: str, what: str, args: Any) -> Any:
+    def answer(self, to: str, what: str, args: Any, asker: Host) -> Any:
         """Answer a host's question, or have another host answer it.
 
         Raises:

@@ -190,7 +190,7 @@ class _Builder:
         if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
             raise self._tag_error(event)
         plain = event.implicit[0] and event.tag is None
-        return Node(_plain(event.value) if plain else event.value, self._place(event.start_mark))
+        return Node(plain_value(event.value) if plain else event.value, self._place(event.start_mark))
 
     def _alias(self, event: Any) -> Node:
         node = self._anchors.get(event.anchor)
@@ -286,7 +286,7 @@ def _insert(parent: Node, step: Step, node: Node) -> None:
     parent.depth = max(parent.depth, node.depth + 1)
 
 
-def _plain(text: str) -> Any:
+def plain_value(text: str) -> Any:
     """The value of an unquoted word."""
     if text in ("", "~", "null", "Null", "NULL"):
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from provisioner.errors import InputError
 from provisioner.inventory.document import Document, load_document
 from provisioner.inventory.expansion import Entry, Expansion
+from provisioner.inventory.lockfile import SUFFIX
 from provisioner.inventory.model import Host, Interpreter, Inventory, RayOptions, Ssh
 from provisioner.inventory.options import HEAD_ONLY, ONE_HOST_ONLY, Reader, Settings
 from provisioner.inventory.problems import Problems, listing, suggestion
@@ -34,7 +35,8 @@ def find_inventory(argument: str | None, cwd: Path, environ: Mapping[str, str] =
     if beside.is_file():
         return beside
     folder = cwd / "inventory"
-    found = sorted(path for path in folder.glob("*") if path.suffix in (".yml", ".yaml"))
+    candidates = (path for path in folder.glob("*") if path.suffix in (".yml", ".yaml"))
+    found = sorted(path for path in candidates if not path.name.endswith(SUFFIX))
     if len(found) == 1:
         return found[0]
     remedy = "name one: `provision check FILE`, or set PROVISION_INVENTORY"

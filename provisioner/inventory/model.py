@@ -151,6 +151,8 @@ class Host:
     """Folder on the host for all that is ours; None: chosen on the host."""
     groups: tuple[str, ...] = ()
     vars: Mapping[str, Any] = field(default_factory=dict)
+    locked: str = ""
+    """Digest of the packages that a lock file or a bundle gives it; empty: a run finds them by itself."""
     place: Place | None = None
     """Where the inventory declares it."""
 

@@ -61,10 +61,10 @@ def _bundle(folder: Path) -> Path:
     facts = {"os": "linux", "arch": "x86_64", "libc": "glibc", "libc_version": "2.36"}
     lock = artifacts.lock(facts, PYTHON, REQUIREMENTS)
     for each in lock.wheels:
-        (folder / each.filename).symlink_to(artifacts.open(each.sha256))
+        (folder / each.filename).symlink_to(artifacts.path(each.sha256))
     (folder / "requirements.txt").write_text(lock.requirements, encoding="utf-8")
     shutil.copy(prove.__file__, folder / "prove.py")
-    with zipfile.ZipFile(artifacts.open(lock.uv.sha256)) as wheel:
+    with zipfile.ZipFile(artifacts.path(lock.uv.sha256)) as wheel:
         program = next(name for name in wheel.namelist() if name.endswith("/scripts/uv"))
         (folder / "uv").write_bytes(wheel.read(program))
     (folder / "uv").chmod(0o755)

@@ -26,7 +26,7 @@ def test_small_packages_arrive(facts: dict[str, str], names: set[str], tmp_path:
     lock = artifacts.lock(facts, "3.11.9", ("click==8.1.8", "six"))
     assert {wheel.name for wheel in lock.wheels} == names
     for wheel in (*lock.wheels, lock.uv):
-        content = artifacts.open(wheel.sha256).read_bytes()
+        content = artifacts.path(wheel.sha256).read_bytes()
         assert len(content) == wheel.size
         assert hashlib.sha256(content).hexdigest() == wheel.sha256
 

@@ -54,7 +54,9 @@ PLAYBOOK = """
 class NoPackages:
     """Nothing to install in these tests."""
 
-    def lock(self, platform_facts: Any, python: str, requirements: tuple[str, ...]) -> Any:
+    fixed = False
+
+    def lock(self, platform_facts: Any, python: str, requirements: tuple[str, ...], *, declared: Any) -> Any:
         raise ProvisionError("there are no packages")
 
     def interpreter(self, platform_facts: Any, version: str, mirror: str | None = None, progress: Any = None) -> Any:

@@ -85,7 +85,7 @@ def test_an_archive_for_any_platform(
 ) -> None:
     artifacts = Artifacts(tmp_path / "cache")
     archive = artifacts.interpreter(facts, "3.11.9", mirror)
-    content = artifacts.open(archive.sha256).read_bytes()
+    content = artifacts.path(archive.sha256).read_bytes()
     assert archive.filename == f"cpython-3.11.9-{interpreters.BUILD}-{name}-install_only.tar.gz"
     assert (archive.version, archive.platform_key, archive.size) == ("3.11.9", key, len(content))
     assert hashlib.sha256(content).hexdigest() == archive.sha256
@@ -139,11 +139,11 @@ def test_the_mirror_may_be_named_in_several_ways(mirror: str, tmp_path: Path, mo
 def test_what_was_fetched_is_fetched_anew_only_when_it_must(mirror: str, tmp_path: Path) -> None:
     cache, folder = tmp_path / "cache", tmp_path / "mir ror"
     first = Artifacts(cache).interpreter(LINUX, "3.11.9", mirror)
-    Artifacts(cache).open(first.sha256).unlink()
+    Artifacts(cache).path(first.sha256).unlink()
     assert Artifacts(cache).interpreter(LINUX, "3.11.9", mirror) == first
-    Artifacts(cache).open(first.sha256).write_bytes(b"cut")
+    Artifacts(cache).path(first.sha256).write_bytes(b"cut")
     assert Artifacts(cache).interpreter(LINUX, "3.11.9", mirror) == first
-    assert Artifacts(cache).open(first.sha256).stat().st_size == first.size
+    assert Artifacts(cache).path(first.sha256).stat().st_size == first.size
     other = interpreters.pretended(tmp_path / "other", "3.11.9", "linux", "x86_64", size=5000)
     interpreters.mirror(folder, [other])
     assert Artifacts(cache).interpreter(LINUX, "3.11.9", mirror).sha256 == other.sha256

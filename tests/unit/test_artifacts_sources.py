@@ -70,7 +70,7 @@ def test_an_index_with_a_login(index: Index, tmp_path: Path) -> None:
     artifacts = Artifacts(tmp_path / "cache", options(index))
     lock = artifacts.lock(FACTS, "3.11.9", ("demo",))
     assert versions(lock) == {"colour": "1.1", "demo": "2.0"}
-    assert artifacts.open(lock.wheels[0].sha256).read_bytes() == (index.folder / lock.wheels[0].filename).read_bytes()
+    assert artifacts.path(lock.wheels[0].sha256).read_bytes() == (index.folder / lock.wheels[0].filename).read_bytes()
     assert index.refused == []
     written = [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
     assert written
@@ -248,7 +248,7 @@ def test_sources_that_are_allowed_are_built_here(index: Index, tmp_path: Path) -
     assert built.url == ""
     assert built.sdist
     assert built.sdist.sha256 == sha256_of(source)
-    assert artifacts.open(built.sha256).stat().st_size == built.size
+    assert artifacts.path(built.sha256).stat().st_size == built.size
     assert Lock.from_json(lock.to_json()) == lock
 
 
@@ -260,7 +260,7 @@ def test_a_built_wheel_that_was_lost_is_built_again(index: Index, tmp_path: Path
         (tmp_path / "cache" / folder).rename(tmp_path / f"lost {folder}")
     again = Artifacts(tmp_path / "cache", given)
     assert again.lock(FACTS, "3.11.9", ("old",)) == lock
-    assert again.open(lock.wheels[0].sha256).is_file()
+    assert again.path(lock.wheels[0].sha256).is_file()
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,8 @@ def test_many_hosts_share_one_lock(uv: FakeUv, tmp_path: Path) -> None:
     assert len(results) == 16
     assert all(isinstance(result, Lock) and result is results[0] for result in results)
     assert uv.locked == [["six"]]
-    assert artifacts.open(results[0].wheels[0].sha256).read_bytes() == b"six"
-    assert artifacts.open(results[0].uv.sha256).read_bytes() == b"uv"
+    assert artifacts.path(results[0].wheels[0].sha256).read_bytes() == b"six"
+    assert artifacts.path(results[0].uv.sha256).read_bytes() == b"uv"
 
 
 def test_different_hosts_get_different_locks(uv: FakeUv, tmp_path: Path) -> None:
@@ -122,11 +122,11 @@ def test_another_run_uses_what_is_there(uv: FakeUv, tmp_path: Path) -> None:
 def test_a_file_that_vanished_is_fetched_again(uv: FakeUv, tmp_path: Path) -> None:
     lock = Artifacts(tmp_path / "cache").lock(FACTS, "3.11.2", ("six",))
     again = Artifacts(tmp_path / "cache")
-    again.open(lock.wheels[0].sha256).unlink()
+    again.path(lock.wheels[0].sha256).unlink()
     with pytest.raises(ProvisionError, match="is not in the cache"):
-        again.open(lock.wheels[0].sha256)
+        again.path(lock.wheels[0].sha256)
     assert again.lock(FACTS, "3.11.2", ("six",)) == lock
-    assert again.open(lock.wheels[0].sha256).exists()
+    assert again.path(lock.wheels[0].sha256).exists()
 
 
 def test_progress_is_told(uv: FakeUv, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def provision(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return run
 
 
-COMMANDS = ("apply", "check", "rollback", "teardown", "versions", "schema", "completion")
+COMMANDS = ("apply", "check", "rollback", "teardown", "lock", "bundle", "versions", "schema", "completion")
 
 
 def test_help_lists_the_commands_in_the_order_of_their_use(provision: Provision) -> None:
