@@ -14,14 +14,14 @@ from pathlib import Path
 from provisioner.artifacts.cache import Cache
 from provisioner.artifacts.program import REINSTALL, run_uv
 from provisioner.errors import ProvisionError
-from provisioner.ray.releases import Version, parse
+from provisioner.ray.version import Version, parse
 
 LIMIT = 60.0
 """Seconds that uv may take to tell."""
 _NAME = "archives"
 _LIST = ("python", "list", "--all-versions", "--all-platforms", "--all-arches", "--only-downloads")
 _PLAIN = ("--output-format", "json", "--no-config", "--no-cache", "--offline", "--color", "never")
-_ELSEWHERE = ("UV_PYTHON_DOWNLOADS_JSON_URL", "UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_CPYTHON_BUILD")
+ELSEWHERE = ("UV_PYTHON_DOWNLOADS_JSON_URL", "UV_PYTHON_INSTALL_MIRROR", "UV_PYTHON_CPYTHON_BUILD")
 """uv's settings that may have another catalogue hold, or a part of its own."""
 
 
@@ -79,7 +79,7 @@ def has_say(mirror: str | None, environment: Mapping[str, str] = os.environ) -> 
         mirror: the mirror of the inventory, if any.
         environment: holds uv's settings.
     """
-    if not mirror and not any(environment.get(name) for name in _ELSEWHERE):
+    if not mirror and not any(environment.get(name) for name in ELSEWHERE):
         return True
     from provisioner.artifacts.catalogue import Origin
 

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from provisioner.artifacts.lockset import LockSet
 
 
+def is_fixed(inventory: Inventory, bundle: str | None = None) -> bool:
+    """Tell whether packages and interpreters come out of a bundle or a lock file."""
+    return bool(bundle) or lock_file_of(inventory.file).exists()
+
+
 def prepare(inventory: Inventory, bundle: str | None) -> tuple[Inventory, Artifacts]:
     """Return the inventory with its packages fixed, if they are, and what provides them.
 

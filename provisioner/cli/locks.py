@@ -14,7 +14,7 @@ from provisioner.artifacts import Cache
 from provisioner.artifacts.bundle import files_of, write_bundle
 from provisioner.artifacts.locking import Change, changes, lock_cluster, provide_all
 from provisioner.artifacts.store import Artifacts
-from provisioner.cli.fixed import check_fit, read_locks
+from provisioner.cli.fixed import check_fit, is_fixed, read_locks
 from provisioner.cli.next_steps import shown
 from provisioner.errors import InputError
 from provisioner.inventory.load import find_inventory, load_inventory
@@ -47,7 +47,7 @@ def lock(inventory_name: str | None, upgrade: bool) -> None:
 
 def bundle(inventory_name: str | None, output: str | None) -> None:
     """Write a bundle of everything that the hosts of an inventory need."""
-    inventory = _load(inventory_name)
+    inventory = _load(inventory_name, locked=True)
     locks = read_locks(inventory)
     artifacts = Artifacts(options=inventory.artifacts, locks=locks)
     target = Path(output or f"{inventory.cluster}.bundle")
@@ -65,12 +65,13 @@ def bundle(inventory_name: str | None, output: str | None) -> None:
     click.echo(f"  provision apply {name} --bundle {target.name}   needs no network but SSH")
 
 
-def _load(name: str | None) -> Inventory:
+def _load(name: str | None, locked: bool = False) -> Inventory:
+    """Return the inventory, checked; ``locked``: its lock file holds, if there is one."""
     from provisioner.artifacts.archives import KnownArchives
     from provisioner.engine.fleet import check_fleet
 
     inventory = load_inventory(find_inventory(name, Path.cwd(), os.environ))
-    check_fleet(inventory, KnownArchives(Cache()))
+    check_fleet(inventory, KnownArchives(Cache()), fixed=locked and is_fixed(inventory))
     return inventory
 
 

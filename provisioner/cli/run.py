@@ -61,9 +61,8 @@ def _prepare(verb: Verb, inventory: Inventory, limit: tuple[str, ...], flags: Fl
     """Return the run, checked as far as can be without a host."""
     playbook = load_playbook(Path(flags["playbook"]) if flags["playbook"] else default_playbook())
     from provisioner.artifacts import Artifacts
-    from provisioner.artifacts.archives import KnownArchives
-    from provisioner.cli.fixed import prepare
-    from provisioner.engine.fleet import check_fleet
+    from provisioner.cli.fixed import is_fixed, prepare
+    from provisioner.engine.early import check_early
     from provisioner.engine.options import RunOptions
     from provisioner.engine.run import Run
 
@@ -79,7 +78,7 @@ def _prepare(verb: Verb, inventory: Inventory, limit: tuple[str, ...], flags: Fl
     )
     artifacts = Artifacts(options=inventory.artifacts)
     if verb in ("apply", "check"):  # what stands must come down or go back, whatever is declared now
-        check_fleet(inventory, KnownArchives(artifacts.cache))
+        check_early(inventory, artifacts.cache, fixed=is_fixed(inventory, flags["bundle"]))
         inventory, artifacts = prepare(inventory, flags["bundle"])
     return Run(inventory, playbook, options, artifacts, begun)
 

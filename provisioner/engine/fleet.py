@@ -1,41 +1,46 @@
-"""Whether a cluster's versions go with its hosts: from the inventory before a run, from a host's facts in it."""
+"""Whether a cluster's versions go with its hosts, as the inventory declares them."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
 
 from provisioner.artifacts.archives import has_say
-from provisioner.errors import HostFailed, InputError, Place
+from provisioner.errors import InputError, Place
 from provisioner.inventory.document import load_document
 from provisioner.inventory.model import Host, Inventory
 from provisioner.inventory.problems import listing
 from provisioner.ray.fleet import Archives, Fleet, Problem, fleet_of, problems
-from provisioner.ray.releases import WHEELS, parse, written
-from provisioner.ray.support import OS_NAMES, System, fleet_obstacles, obstacle, unsupported
+from provisioner.ray.releases import WHEELS
+from provisioner.ray.support import System, obstacle, unsupported
+from provisioner.ray.version import written
 
 
-def declared_fleet(inventory: Inventory) -> Fleet:
-    """Return what the inventory says of its hosts. Those whose Python uv's own catalogue has no say in are marked."""
+def declared_fleet(inventory: Inventory, fixed: bool = False) -> Fleet:
+    """Return what the inventory says of its hosts, and whose Python uv's own catalogue has a say in.
+
+    Args:
+        inventory: the cluster.
+        fixed: interpreters are not looked for: a lock or a bundle names them.
+    """
     judged = {mirror: has_say(mirror) for mirror in {host.interpreter.mirror for host in inventory.hosts}}
-    brought = (h.name for h in inventory.hosts if h.interpreter.source == "managed" and judged[h.interpreter.mirror])
-    return fleet_of(inventory, brought)
+    managed = (host for host in inventory.hosts if host.interpreter.source == "managed" and not fixed)
+    return fleet_of(inventory, (host.name for host in managed if judged[host.interpreter.mirror]))
 
 
-def check_fleet(inventory: Inventory, archives: Archives) -> None:
+def check_fleet(inventory: Inventory, archives: Archives, fixed: bool = False) -> None:
     """Check the versions of Ray and Python against all hosts, as declared. Contacts nobody.
 
     Args:
         inventory: the cluster.
         archives: the interpreters that can be brought.
+        fixed: those that are needed are in a lock or a bundle.
 
     Raises:
         InputError: they do not go together; names the hosts, the reasons, and versions that would.
         ProvisionError: uv had to be asked for its catalogue and can't be used.
     """
-    fleet = declared_fleet(inventory)
+    fleet = declared_fleet(inventory, fixed)
     found = problems(fleet, archives)
     if found:
         raise _refusal(inventory, fleet, found, archives)
@@ -119,54 +124,3 @@ def _place(inventory: Inventory, fleet: Fleet, found: list[Problem]) -> Place | 
         document = load_document(inventory.file)
         return document.place("ray", "version") if "ray" in abouts else document.place("python")
     return None
-
-
-class Census:
-    """Takes the hosts' own word for what they are, and refuses those that can't be part of the cluster.
-
-    Any number of threads may use one.
-    """
-
-    def __init__(self, inventory: Inventory) -> None:
-        self._ray = parse(inventory.ray_version)
-        self._guard = threading.Lock()
-        self._oses = frozenset(host.os for host in inventory.hosts if host.os)
-
-    def take(self, host: Host, facts: Mapping[str, Any]) -> None:
-        """Compare a host's facts with its declaration and with what Ray can do there.
-
-        Raises:
-            HostFailed: it is not what the inventory says, or Ray can't run there, or not beside the others.
-        """
-        system = System.from_facts(facts)
-        _check_declaration(host, system)
-        if reason := obstacle(system, parse(host.python), self._ray):
-            raise HostFailed(f"it is {system}: {reason}", remedy=_way_out(host, system))
-        with self._guard:
-            oses = self._oses | {system.os}
-            mixed = next(fleet_obstacles(oses, False, self._ray), "")
-            if not mixed:
-                self._oses = oses
-        if mixed:
-            others = " and ".join(OS_NAMES[os] for os in sorted(self._oses - {system.os}))
-            message = f"it is {system}, and there is {others} in this cluster: {mixed}"
-            raise HostFailed(message, remedy=_way_out(host, system))
-
-
-def _check_declaration(host: Host, system: System) -> None:
-    said = {"os": host.os, "arch": host.arch}
-    wrong = [key for key in said if said[key] is not None and said[key] != getattr(system, key)]
-    if wrong:
-        says = " and ".join(f"`{key}: {said[key]}`" for key in wrong)
-        write = " and ".join(f"`{key}: {getattr(system, key)}`" for key in wrong)
-        raise HostFailed(
-            f"it is {system}, and the inventory says {says}",
-            remedy=f"write {write} for {host.name}, or look whether its address is another machine's",
-        )
-
-
-def _way_out(host: Host, system: System) -> str:
-    if unsupported(system):
-        return f"take {host.name} out of the inventory"
-    declared = f"`os: {system.os}` and `arch: {system.arch}`"
-    return f"write {declared} for {host.name}; then `provision versions` shows what goes with every host"

@@ -11,9 +11,9 @@ from typing import Any
 from provisioner.artifacts.platform import Platform
 from provisioner.declaration import Declaration, Declarer
 from provisioner.engine.addresses import locate
+from provisioner.engine.census import Census
 from provisioner.engine.consent import Consent
 from provisioner.engine.conversation import Conversation
-from provisioner.engine.fleet import Census
 from provisioner.engine.gates import Gates
 from provisioner.engine.options import RunOptions
 from provisioner.engine.outcome import exit_code

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from provisioner.engine.census import Census
 from provisioner.engine.consent import Consent
-from provisioner.engine.fleet import Census
 from provisioner.engine.options import RunOptions
 from provisioner.engine.switchboard import Switchboard
 from provisioner.events import Event

@@ -8,8 +8,9 @@ from provisioner.engine.fleet import declared_fleet, guessed, reasons
 from provisioner.inventory.model import Host, Inventory
 from provisioner.ray.advice import in_the_way, newest_patch
 from provisioner.ray.fleet import Archives, Fleet, assumed, common, problems
-from provisioner.ray.releases import MINOR_MATCH_SINCE, MIXED_OS_SINCE, RELEASES, Span, Version, written
+from provisioner.ray.releases import MINOR_MATCH_SINCE, MIXED_OS_SINCE, RELEASES, Span
 from provisioner.ray.support import OS_NAMES, System, choices, limits
+from provisioner.ray.version import Version, written
 
 MOST = 10
 """So many releases are shown, the newest of each minor version."""

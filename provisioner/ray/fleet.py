@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
 
 from provisioner.inventory.model import Host, Inventory
-from provisioner.ray.releases import RELEASES, Version, may_exist, neighbours, parse, written
+from provisioner.ray.releases import RELEASES, may_exist, neighbours
 from provisioner.ray.support import System, fleet_obstacles, obstacle, unsupported
+from provisioner.ray.version import Version, parse, written
 
 
 class Archives(Protocol):

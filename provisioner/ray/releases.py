@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-Version = tuple[int, int, int]
-"""A version of Ray or Python; tuples compare as versions do."""
+from provisioner.ray.version import Version, parse
+
 Span = tuple[int, int]
 """The oldest and the newest minor version of Python 3 that a wheel exists for."""
 
@@ -76,17 +76,6 @@ MINOR_MATCH_SINCE: Version = (2, 51, 0)
 """RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL exists since then (ray#57552)."""
 OLDEST_GLIBC = (2, 17)
 """Ray's Linux wheels are manylinux2014 (PEP 599)."""
-
-
-def parse(version: str) -> Version:
-    """Return ``2.60.0`` as numbers; ValueError if it is not three of them."""
-    major, minor, patch = (int(part) for part in version.split("."))
-    return major, minor, patch
-
-
-def written(version: Version) -> str:
-    """Return a version as text."""
-    return ".".join(map(str, version))
 
 
 def is_known(release: Version) -> bool:

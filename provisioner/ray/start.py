@@ -10,7 +10,7 @@ from typing import Any
 from provisioner.errors import InputError
 from provisioner.inventory.model import Host, Inventory, Secret
 from provisioner.ray.ports import NODE_PORTS, check_ports, node_ports, worker_ports
-from provisioner.ray.releases import parse
+from provisioner.ray.version import parse
 
 HOST_LABEL = "provision/host"
 CONFIG_LABEL = "provision/config"

@@ -15,12 +15,11 @@ from provisioner.ray.releases import (
     RELEASES,
     WHEELS,
     Span,
-    Version,
     fault,
     last_release,
     span,
-    written,
 )
+from provisioner.ray.version import Version, written
 
 _SPANS = [pythons for row in WHEELS.values() for pythons in row.values() if pythons]
 MINORS = range(min(oldest for oldest, _ in _SPANS), max(newest for _, newest in _SPANS) + 1)

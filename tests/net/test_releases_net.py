@@ -11,7 +11,8 @@ import pytest
 import requests
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from provisioner.ray.releases import RELEASES, WHEELS, Span, Version, may_exist, span, written
+from provisioner.ray.releases import RELEASES, WHEELS, Span, may_exist, span
+from provisioner.ray.version import Version, written
 
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 PLATFORMS = {

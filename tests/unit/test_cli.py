@@ -16,6 +16,7 @@ import pytest
 
 import provisioner
 from provisioner.cli import main
+from provisioner.errors import InputError
 
 PACKAGE = Path(provisioner.__file__).parent
 INVENTORY = """\
@@ -205,6 +206,28 @@ def test_a_teardown_works_whatever_the_versions(folder: Path, provision: Provisi
     done = provision("teardown", "--yes")
     assert done.code == 4, done.err
     assert "refused the connection" in done.out
+
+
+def test_what_was_found_good_is_not_judged_again(
+    folder: Path, provision: Provision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = INVENTORY.replace("192.0.2.1", "127.0.0.1").replace("w[1:2]: {}", "w1: {address: 127.0.0.2}")
+    text += "ssh: {port: 1, user: kim}\n"
+    (folder / "inventory.yml").write_text(text)
+    assert provision("check").code == 4
+
+    def judge(*_: object) -> None:
+        raise InputError("judged")
+
+    monkeypatch.setattr("provisioner.engine.fleet.check_fleet", judge)
+    (folder / "inventory.yml").write_text(text + "# the same hosts and versions\n")
+    assert provision("apply").code == 4
+    for name, value in [("2.60.0", "2.59.0"), ("3.11.9", "3.11.10"), ("127.0.0.2", "127.0.0.2, os: windows")]:
+        (folder / "inventory.yml").write_text(text.replace(name, value))
+        assert "judged" in provision("apply").err
+    (folder / "inventory.yml").write_text(text)
+    monkeypatch.setenv("UV_PYTHON_CPYTHON_BUILD", "20240814")
+    assert "judged" in provision("apply").err
 
 
 FLEET = """\

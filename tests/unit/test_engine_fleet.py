@@ -10,7 +10,8 @@ import pytest
 
 from provisioner.artifacts.archives import KnownArchives
 from provisioner.artifacts.cache import Cache
-from provisioner.engine.fleet import Census, check_fleet
+from provisioner.engine.census import Census
+from provisioner.engine.fleet import check_fleet
 from provisioner.engine.versions import MOST, survey
 from provisioner.errors import HostFailed, InputError
 from provisioner.inventory.load import load_inventory

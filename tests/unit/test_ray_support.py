@@ -6,20 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from provisioner.ray.releases import (
-    FAULTS,
-    RELEASES,
-    WHEELS,
-    Version,
-    is_known,
-    last_release,
-    may_exist,
-    neighbours,
-    parse,
-    span,
-    written,
-)
+from provisioner.ray.releases import FAULTS, RELEASES, WHEELS, is_known, last_release, may_exist, neighbours, span
 from provisioner.ray.support import System, architecture, choices, fleet_obstacles, limits, obstacle, unsupported
+from provisioner.ray.version import Version, parse, written
 
 LINUX = System("linux", "x86_64", "glibc", "2.36")
 LINUX_ARM = System("linux", "aarch64", "glibc", "2.36")
