@@ -125,6 +125,8 @@ class Run:
             doing(f"fetching Python {host.python}, {there // 10**6} of {size // 10**6} MB")
 
         def bring(facts: Facts) -> Parcel:
+            if self.options.verb in ("apply", "check") and host in self._inventory.hosts:
+                self.census.take(host, facts)
             archive = self.artifacts.interpreter(facts, host.python, host.interpreter.mirror, progress)
             return Parcel(self.artifacts.open(archive.sha256), archive.sha256)
 

@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 
+from provisioner.engine.options import RunOptions
+from provisioner.engine.run import Run
 from provisioner.errors import HostFailed, ProvisionError
+from provisioner.inventory.model import Host, Inventory, RayOptions
+from provisioner.playbook.load import load_playbook
 from provisioner.remote.unpacking import unpack
 from provisioner.transport import delivery, program
 from provisioner.transport.firstcontact import Choice, Parcel
@@ -386,3 +390,17 @@ def test_programs_of_long_ago_are_removed(bare: Make, archive: interpreters.Arch
     host.contact(managed(archive))
     kept = {f"program/{days:020x}" for days in (1, 40)} | set(whole(archive))
     assert set(host.left()) == kept, "the newest ones stay, whatever their age"
+
+
+def test_nothing_is_brought_to_a_host_that_is_not_what_was_declared(bare: Make, tmp_path: Path) -> None:
+    host = Host("w1", "head", "127.0.0.1", "3.11.9", (), RayOptions({"node_ip": "127.0.0.1"}), os="windows")
+    (tmp_path / "playbook.yml").write_text(
+        "- {play: Nothing, hosts: all, tasks: [{name: One, variable: {name: X, value: y}}]}\n"
+    )
+    inventory = Inventory("lab", "2.60.0", (host,), tmp_path / "inventory.yml")
+    nowhere: Any = None
+    run = Run(inventory, load_playbook(tmp_path / "playbook.yml"), RunOptions("apply"), nowhere, time.monotonic())
+    made = bare()
+    with pytest.raises(HostFailed, match="the inventory says `os: windows`"):
+        made.open(run.choice(host, lambda text: None))
+    assert [path for path in made.home.rglob("*") if path.is_file()] == []
