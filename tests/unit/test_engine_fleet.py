@@ -92,6 +92,12 @@ def test_what_goes_is_not_refused(tmp_path: Path, archives: KnownArchives, monke
     check_fleet(inventory(tmp_path, "3.11.99", "2.60.0"), archives)
 
 
+def test_interpreters_of_a_lock_or_a_bundle_are_not_looked_for(tmp_path: Path, archives: KnownArchives) -> None:
+    check_fleet(inventory(tmp_path, "3.11.99", "2.60.0"), archives, fixed=True)
+    with pytest.raises(InputError, match="Ray 2.60.7 does not exist"):
+        check_fleet(inventory(tmp_path, "3.11.99", "2.60.7"), archives, fixed=True)
+
+
 def lab(ray: str = "2.60.0", python: str = "3.11.9", **declared: str) -> Inventory:
     """A head of which nothing is said, and a worker that is declared."""
     head = Host("ctl", "head", "10.0.0.1", python, (), RayOptions())
