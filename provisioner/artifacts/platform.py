@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from provisioner.errors import HostFailed
-from provisioner.inventory.model import Host
+from provisioner.ray.system import System
 
 MACOS_TARGET = (13, 0)
 """The oldest macOS that locks are made for; Ray's own wheels ask for 12.0."""
@@ -19,45 +16,11 @@ _GLIBC_LEVELS = (17, 28)
 """The minor versions of glibc 2 that wheels are built for: manylinux2014 and manylinux_2_28. uv knows more, and
 each would give the hosts of one fleet another set."""
 
-ASSUMED_GLIBC = "2.28"
-"""Of Linux hosts of which the inventory says nothing and that can't be asked."""
-
-_ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "x64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 _SUPPORTED = "Ray has wheels for Linux (glibc) and macOS on x86_64 and arm64, and for Windows on x86_64"
 
 
-@dataclass(frozen=True)
-class Platform:
-    """The OS and processor of a host, as far as wheels depend on them.
-
-    Args:
-        os: ``linux``, ``macos`` or ``windows``.
-        arch: ``x86_64`` or ``aarch64``; anything else has no wheels of Ray.
-        libc: ``glibc`` or ``musl`` on Linux, else empty.
-        libc_version: such as ``2.36``, empty where there is none.
-    """
-
-    os: str
-    arch: str
-    libc: str = ""
-    libc_version: str = ""
-
-    @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> Platform:
-        """Build a platform from the facts a host reports about itself."""
-        arch = str(facts.get("arch", "")).lower()
-        return cls(
-            os=str(facts.get("os", "")).lower(),
-            arch=_ARCHITECTURES.get(arch, arch),
-            libc=str(facts.get("libc") or ""),
-            libc_version=str(facts.get("libc_version") or ""),
-        )
-
-    @classmethod
-    def of_host(cls, host: Host) -> Platform:
-        """Return the platform that the inventory says a host has, or that is assumed of it: Linux on x86_64."""
-        libc = ("glibc", host.glibc or ASSUMED_GLIBC) if (host.os or "linux") == "linux" else ("", "")
-        return cls(host.os or "linux", host.arch or "x86_64", *libc)
+class Platform(System):
+    """The OS and processor of a host, as far as wheels depend on them."""
 
     def fits(self, actual: Platform) -> bool:
         """Tell whether packages for this platform run on that one."""

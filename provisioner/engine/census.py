@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from provisioner.errors import HostFailed
 from provisioner.inventory.model import Host, Inventory
+from provisioner.ray.system import OS_NAMES, System
 from provisioner.ray.version import parse
-
-if TYPE_CHECKING:
-    from provisioner.ray.support import System
 
 
 class Census:
@@ -32,7 +30,7 @@ class Census:
             HostFailed: it is not what the inventory says, or Ray can't run there, or not beside the others.
         """
         # loaded here, where the host is waited for anyway
-        from provisioner.ray.support import OS_NAMES, System, fleet_obstacles, obstacle
+        from provisioner.ray.support import fleet_obstacles, obstacle
 
         system = System.from_facts(facts)
         _check_declaration(host, system)

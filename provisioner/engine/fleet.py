@@ -12,7 +12,8 @@ from provisioner.inventory.model import Host, Inventory
 from provisioner.inventory.problems import listing
 from provisioner.ray.fleet import Archives, Fleet, Problem, fleet_of, problems
 from provisioner.ray.releases import WHEELS
-from provisioner.ray.support import System, obstacle, unsupported
+from provisioner.ray.support import obstacle, unsupported
+from provisioner.ray.system import System
 from provisioner.ray.version import written
 
 

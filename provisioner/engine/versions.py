@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from provisioner.engine.fleet import declared_fleet, guessed, reasons
 from provisioner.inventory.model import Host, Inventory
 from provisioner.ray.advice import in_the_way, newest_patch
-from provisioner.ray.fleet import Archives, Fleet, assumed, common, problems
+from provisioner.ray.fleet import Archives, Fleet, common, problems
 from provisioner.ray.releases import MINOR_MATCH_SINCE, MIXED_OS_SINCE, RELEASES, Span
-from provisioner.ray.support import OS_NAMES, System, choices, limits
+from provisioner.ray.support import choices, limits
+from provisioner.ray.system import OS_NAMES, System
 from provisioner.ray.version import Version, written
 
 MOST = 10
@@ -88,7 +89,7 @@ def _pythons(minors: Span, known: frozenset[Version] | None) -> tuple[str, ...]:
 def _kinds(inventory: Inventory, since: Version) -> tuple[Kind, ...]:
     hosts: dict[System, list[Host]] = {}
     for host in inventory.hosts:
-        hosts.setdefault(assumed(host), []).append(host)
+        hosts.setdefault(System.of_host(host), []).append(host)
     return tuple(_kind(system, alike, since) for system, alike in hosts.items())
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from provisioner.ray.fleet import Archives, Fleet, common, near, problems
-from provisioner.ray.support import System, choices, unsupported
+from provisioner.ray.support import choices, unsupported
+from provisioner.ray.system import System
 from provisioner.ray.version import Version, written
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
 
-from provisioner.inventory.model import Host, Inventory
+from provisioner.inventory.model import Inventory
 from provisioner.ray.releases import RELEASES, may_exist, neighbours
-from provisioner.ray.support import System, fleet_obstacles, obstacle, unsupported
+from provisioner.ray.support import fleet_obstacles, obstacle, unsupported
+from provisioner.ray.system import System
 from provisioner.ray.version import Version, parse, written
 
 
@@ -74,12 +75,6 @@ class Problem(NamedTuple):
     sites: tuple[Site, ...] = ()
 
 
-def assumed(host: Host) -> System:
-    """Return what a host is before it was asked: as declared, else Linux on x86_64."""
-    os, arch = host.os or "linux", host.arch or "x86_64"
-    return System(os, arch, "glibc", host.glibc or "") if os == "linux" else System(os, arch)
-
-
 def fleet_of(inventory: Inventory, brought: Iterable[str]) -> Fleet:
     """Return an inventory's fleet.
 
@@ -90,7 +85,7 @@ def fleet_of(inventory: Inventory, brought: Iterable[str]) -> Fleet:
     names = frozenset(brought)
     hosts: dict[Site, list[str]] = {}
     for host in inventory.hosts:
-        hosts.setdefault(Site(assumed(host), parse(host.python), host.name in names), []).append(host.name)
+        hosts.setdefault(Site(System.of_host(host), parse(host.python), host.name in names), []).append(host.name)
     match = inventory.head.interpreter.match == "minor"
     return Fleet(parse(inventory.ray_version), {site: tuple(found) for site, found in hosts.items()}, match)
 

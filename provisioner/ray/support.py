@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from provisioner.ray.releases import (
     FAULTS,
@@ -19,48 +17,12 @@ from provisioner.ray.releases import (
     last_release,
     span,
 )
+from provisioner.ray.system import OS_NAMES, System
 from provisioner.ray.version import Version, written
 
 _SPANS = [pythons for row in WHEELS.values() for pythons in row.values() if pythons]
 MINORS = range(min(oldest for oldest, _ in _SPANS), max(newest for _, newest in _SPANS) + 1)
 """Every minor version of Python 3 that any release has wheels for."""
-OS_NAMES = {"linux": "Linux", "macos": "macOS", "windows": "Windows"}
-_ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
-
-
-def architecture(word: str) -> str:
-    """Return a processor's name as we write it: ``AMD64`` is x86_64, ``arm64`` is aarch64."""
-    return _ARCHITECTURES.get(word.lower(), word.lower())
-
-
-@dataclass(frozen=True)
-class System:
-    """A machine, as far as Ray's wheels depend on it.
-
-    Args:
-        os: ``linux``, ``macos`` or ``windows``.
-        arch: ``x86_64`` or ``aarch64``; Ray has wheels for nothing else.
-        libc: ``glibc`` or ``musl`` on Linux, else empty.
-        libc_version: such as ``2.36``; empty if unknown.
-    """
-
-    os: str
-    arch: str
-    libc: str = ""
-    libc_version: str = ""
-
-    @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> System:
-        """Return the system of a host that reports these facts."""
-        return cls(
-            os=str(facts.get("os", "")).lower(),
-            arch=architecture(str(facts.get("arch", ""))),
-            libc=str(facts.get("libc") or ""),
-            libc_version=str(facts.get("libc_version") or ""),
-        )
-
-    def __str__(self) -> str:
-        return f"{OS_NAMES.get(self.os, self.os or 'an unknown OS')} {self.arch}".rstrip()
 
 
 def unsupported(system: System) -> str:

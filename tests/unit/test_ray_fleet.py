@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from provisioner.ray.advice import in_the_way, offers
 from provisioner.ray.fleet import Fleet, Site, problems
 from provisioner.ray.releases import RELEASES, WHEELS
-from provisioner.ray.support import System, choices
+from provisioner.ray.support import choices
+from provisioner.ray.system import System
 from provisioner.ray.version import Version, parse, written
 
 LINUX = System("linux", "x86_64", "glibc")

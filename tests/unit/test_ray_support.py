@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from provisioner.ray.releases import FAULTS, RELEASES, WHEELS, is_known, last_release, may_exist, neighbours, span
-from provisioner.ray.support import System, architecture, choices, fleet_obstacles, limits, obstacle, unsupported
+from provisioner.ray.support import choices, fleet_obstacles, limits, obstacle, unsupported
+from provisioner.ray.system import System, architecture
 from provisioner.ray.version import Version, parse, written
 
 LINUX = System("linux", "x86_64", "glibc", "2.36")
