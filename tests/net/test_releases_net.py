@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 
 import pytest
 import requests
@@ -63,9 +64,13 @@ def _place(platform: str) -> tuple[str, str]:
 
 
 def test_the_table_knows_every_release(published: Published) -> None:
-    missing = [written(release) for release in sorted(published) if release not in RELEASES]
-    assert missing == [], "add them to _SERIES and _LAST_PATCH"
-    assert all(may_exist(release) for release in published)
+    """Up to its own newest; what came out since then is a reason to look after the table, and no failure."""
+    missing = [release for release in sorted(published) if release not in RELEASES]
+    newer = [written(release) for release in missing if release > RELEASES[-1]]
+    if newer:
+        warnings.warn(f"the table lacks {', '.join(newer)}: add them to _SERIES and _LAST_PATCH", stacklevel=1)
+    assert [written(release) for release in missing if release < RELEASES[-1]] == []
+    assert all(may_exist(release) for release in published if release < RELEASES[-1])
 
 
 def test_the_table_knows_no_others(published: Published) -> None:
@@ -79,5 +84,6 @@ def test_the_table_has_the_wheels_that_exist(os: str, arch: str, published: Publ
         assert minors == (set(range(min(minors), max(minors) + 1)) if minors else set()), "a gap; the table has spans"
         return (min(minors), max(minors)) if minors else None
 
-    differing = {written(r): existing(r) for r in published if existing(r) != span(os, arch, r)}
+    known = [release for release in published if release in RELEASES]
+    differing = {written(r): existing(r) for r in known if existing(r) != span(os, arch, r)}
     assert differing == {}
