@@ -239,7 +239,6 @@ def _fingerprint(data: Any) -> str:
 
 def _sha256(part: Slice) -> str:
     digest = hashlib.sha256()
-    with part.open() as file:
-        for chunk in iter(lambda: file.read(_CHUNK), b""):
-            digest.update(chunk)
+    for chunk in part.chunks():
+        digest.update(chunk)
     return digest.hexdigest()

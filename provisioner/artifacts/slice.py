@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -19,6 +20,12 @@ class Slice:
     def open(self) -> BinaryIO:
         """Return a file that holds this part only; OSError if there is none."""
         return cast(BinaryIO, io.BufferedReader(_Part(self), 1 << 18))
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield its content."""
+        with self.open() as file:
+            while chunk := file.read(1 << 20):
+                yield chunk
 
 
 class _Part(io.RawIOBase):

@@ -127,7 +127,9 @@ class Artifacts:
         return (self.bundle.find(sha256) if self.bundle else None) or self.path(sha256)
 
     def path(self, sha256: str) -> Path:
-        """Return the path of a file in the cache; ProvisionError if it is not there."""
+        """Return the path of a file in the cache, copied from the bundle if it is there; ProvisionError if not."""
+        if part := self.bundle.find(sha256) if self.bundle else None:
+            return self.cache.keep(sha256, sha256, part.chunks, size=part.size)
         if path := self.cache.find(sha256):
             return path
         raise ProvisionError(

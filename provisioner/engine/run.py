@@ -128,7 +128,7 @@ class Run:
             if self.options.verb in ("apply", "check") and host in self._inventory.hosts:
                 self.census.take(host, facts)
             archive = self.artifacts.interpreter(facts, host.python, host.interpreter.mirror, progress)
-            return Parcel(self.artifacts.open(archive.sha256), archive.sha256)
+            return Parcel(self.artifacts.path(archive.sha256), archive.sha256)
 
         return Choice(host.python, bring=bring)
 

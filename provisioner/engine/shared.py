@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from provisioner.engine.census import Census
@@ -35,6 +36,8 @@ class Packages(Protocol):
     ) -> Any: ...
 
     def open(self, sha256: str) -> Any: ...
+
+    def path(self, sha256: str) -> Path: ...
 
 
 class Shared(Protocol):

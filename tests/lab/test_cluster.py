@@ -51,6 +51,12 @@ def test_check_names_what_bare_hosts_lack(story: Story) -> None:
     assert ("h1", "add", "members", "", "h1, h2, h3") in story.check_before.differences()
 
 
+def test_packages_that_are_in_no_lock_file_are_said_to_be_locked_for_this_run(story: Story) -> None:
+    said = [notice for notice in story.apply.document["notices"] if "locked for this run only" in notice["message"]]
+    assert [notice["remedy"].split()[:2] for notice in said] == [["`provision", "lock"]]
+    assert not any("locked" in notice["message"] for notice in story.check_before.document["notices"])
+
+
 def test_apply_from_bare_proves_a_task_on_every_node(story: Story) -> None:
     assert story.apply.status() == {"h1": "changed", "h2": "changed", "h3": "changed"}
     proven = story.apply.proven()

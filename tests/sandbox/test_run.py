@@ -65,6 +65,8 @@ class NoPackages:
     def open(self, sha256: str) -> Any:
         raise ProvisionError(f"there is no file {sha256}")
 
+    path = open
+
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:

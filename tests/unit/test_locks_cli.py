@@ -372,6 +372,7 @@ def test_a_bundle_needs_neither_index_nor_uv_nor_cache(
         assert not isinstance(content, Path)
         with content.open() as opened:
             assert len(opened.read()) == content.size == file.size
+    assert artifacts.path(archive.sha256).stat().st_size == archive.size
     assert index.asked == []
     assert all(host.locked for host in fixed.hosts)
 
