@@ -70,6 +70,7 @@ def _declare(
         "mode": mode,
         "cluster": inventory.cluster,
         "host": host.name,
+        "node_ip": start.node_ip(host),
         "python": host.python,
         "root": host.root,
         "service": host.service,

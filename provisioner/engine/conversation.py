@@ -68,6 +68,8 @@ class Conversation:
         self._reached = False
         self._cannot: list[str] = []
         self.outcome = Outcome()
+        self.through = threading.Event()
+        """Set when all its plays are behind it."""
         self.finished = threading.Event()
 
     def hold(self) -> None:
@@ -181,8 +183,9 @@ class Conversation:
 
     def _is_limited(self) -> bool:
         """Tell whether this counts as one of the hosts worked on at once: not if others wait for its answers (the
-        head) or for its end (a dropped host), for they hold their slots meanwhile."""
-        return self.host.role != "head" and self._verb == self._run.options.verb
+        head, the mirror) or for its end (a dropped host), for they hold their slots meanwhile."""
+        answers = self.host.role == "head" or self.name == self._run.mirror.name
+        return not answers and self._verb == self._run.options.verb
 
     def _work(self, index: int) -> bool:
         self._line.wait(lambda: self._slot.acquire(blocking=False))
@@ -194,9 +197,13 @@ class Conversation:
             self._run.wake_all()
 
     def _stay(self) -> None:
-        """The head stays to answer until every other host is finished."""
+        """The head stays to answer until every other host is finished, the mirror while any may want files."""
+        self.through.set()
+        self._run.wake_all()
         if self.host.role == "head":
             self._line.wait(lambda: self._run.others_finished(self.name))
+        elif self.name == self._run.mirror.name:
+            self._line.wait(lambda: self._run.others_through(self.name))
 
     def _end(self) -> None:
         clean = self._verb == "teardown" and self.outcome.trouble is None
@@ -216,6 +223,7 @@ class Conversation:
                     self._run.now(), self.name, outcome.status, dict(outcome.counts), outcome.message, outcome.remedy
                 )
             )
+        self.through.set()
         self.finished.set()
         self._run.wake_all()
 
@@ -301,6 +309,9 @@ class Conversation:
             self._line.send({"type": "answer", "id": message["id"], **reply})
         except Unreachable:
             return
+
+    def _on_detour(self, message: Message) -> None:
+        self._run.mirror.detour(self.name, message["reason"])
 
     def _on_need(self, message: Message) -> None:
         self._deliveries.need(message)

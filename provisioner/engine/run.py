@@ -15,6 +15,7 @@ from provisioner.engine.census import Census
 from provisioner.engine.consent import Consent
 from provisioner.engine.conversation import Conversation
 from provisioner.engine.gates import Gates
+from provisioner.engine.mirror import Mirror
 from provisioner.engine.options import RunOptions
 from provisioner.engine.outcome import exit_code
 from provisioner.engine.shared import Packages
@@ -23,10 +24,12 @@ from provisioner.errors import HostFailed
 from provisioner.events import Difference, Event, Notice, Verb
 from provisioner.inventory.model import Host, Inventory, RayOptions, Secret
 from provisioner.playbook.model import Playbook
+from provisioner.ray import start
 from provisioner.transport.connect import Connector, Target
 from provisioner.transport.firstcontact import Choice, Parcel
 from provisioner.transport.session import Become
 from provisioner.transport.systems import Facts
+from provisioner.transport.wire import size_of
 
 ASK_LIMIT = 20.0
 """Seconds for one host to answer another's question."""
@@ -71,6 +74,7 @@ class Run:
         self._lock = threading.Lock()
         self._dropped: dict[str, tuple[dict[str, Any], Conversation]] = {}
         told = self._declarations()
+        self.mirror = self._mirror(told)
         self.consent = Consent({declaration.host.name for declaration, _ in told}, given=options.yes)
         gates = self._gates([declaration for declaration, _ in told], options.verb)
         self._conversations = [
@@ -143,6 +147,9 @@ class Run:
     def others_finished(self, name: str) -> bool:
         return all(talk.finished.is_set() for talk in self._all() if talk.name != name)
 
+    def others_through(self, name: str) -> bool:
+        return all(talk.through.is_set() for talk in self._all() if talk.name != name)
+
     def answer(self, to: str, what: str, args: Any, asker: Host) -> Any:
         """Answer a host's question, or have another host answer it.
 
@@ -155,6 +162,8 @@ class Run:
             return self._lock_packages(args, asker)
         if what == "interpreter":
             return self.interpreter(args["facts"], args["version"], args.get("mirror"))
+        if what == "source":
+            return self.mirror.source(asker.name, args["files"])
         if what == "undropped":
             return self._undropped()
         if what == "finished":
@@ -165,7 +174,7 @@ class Run:
         """Return the archive with an interpreter for a host; only mirrors that the inventory names are asked."""
         if mirror not in {None, *(host.interpreter.mirror for host in self._inventory.hosts)}:
             raise HostFailed(f"the inventory names no mirror {mirror}")
-        return _file(self.artifacts.interpreter(facts, version, mirror))
+        return self._file(self.artifacts.interpreter(facts, version, mirror))
 
     def found_dropped(self, hosts: dict[str, dict[str, Any]]) -> None:
         """Take down hosts that belong to the cluster and are no longer in the inventory.
@@ -200,6 +209,17 @@ class Run:
                 found.append((self._declarer.declare(host, "check"), True))
         return found
 
+    def _mirror(self, told: list[tuple[Declaration, bool]]) -> Mirror:
+        """Return who hands out files: nobody, if that host takes no part or nothing is installed."""
+        options = self._inventory.artifacts
+        wanted = self._inventory.head.name if options.mirror == "head" else options.mirror
+        working = {declaration.host.name: start.node_ip(declaration.host) for declaration, idle in told if not idle}
+        name = wanted if wanted in working and self.options.verb == "apply" and len(working) > 1 else None
+        return Mirror(name, working, options.port, self.switchboard.ask, self._notice)
+
+    def _notice(self, host: str, message: str, remedy: str) -> None:
+        self._emit(Notice(self.now(), host, message, remedy))
+
     def _gates(self, told: list[Declaration], verb: Verb) -> Gates:
         hosts: dict[str, set[str]] = {play: set() for play in self._order}
         needs: dict[str, tuple[str, ...]] = {}
@@ -229,12 +249,15 @@ class Run:
             self._told_of_locking.set()
             remedy = f"`provision lock {self._inventory.file}` keeps this set for the next time"
             self.emit(Notice(self.now(), "", "the packages were locked for this run only", remedy))
-        return {
-            "digest": lock.digest,
-            "requirements": lock.requirements,
-            "wheels": [_file(wheel) for wheel in lock.wheels],
-            "uv": _file(lock.uv),
-        }
+        wheels, uv = [self._file(wheel) for wheel in lock.wheels], self._file(lock.uv)
+        return {"digest": lock.digest, "requirements": lock.requirements, "wheels": wheels, "uv": uv}
+
+    def _file(self, file: Any) -> dict[str, Any]:
+        """Return how a file of the cache is asked for; from now on it may come from the mirror."""
+        size = file.size or size_of(self.artifacts.open(file.sha256))
+        told = {"filename": file.filename, "sha256": file.sha256, "size": size}
+        self.mirror.offer([told])
+        return told
 
     def _undropped(self) -> dict[str, dict[str, Any]]:
         """Return the dropped hosts that still are what they were, once it is known for all of them."""
@@ -263,7 +286,3 @@ def _place(address: str, port: int | None, jump: str | None) -> tuple[str, int, 
 
 def _revealed(secret: Secret | None) -> str | None:
     return secret.reveal() if secret else None
-
-
-def _file(wheel: Any) -> dict[str, Any]:
-    return {"filename": wheel.filename, "sha256": wheel.sha256, "size": wheel.size}

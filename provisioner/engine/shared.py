@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from provisioner.engine.census import Census
 from provisioner.engine.consent import Consent
+from provisioner.engine.mirror import Mirror
 from provisioner.engine.options import RunOptions
 from provisioner.engine.switchboard import Switchboard
 from provisioner.events import Event
@@ -48,6 +49,7 @@ class Shared(Protocol):
     connector: Connector
     consent: Consent
     census: Census
+    mirror: Mirror
     switchboard: Switchboard
     slots: threading.Semaphore
     """Held while a host works; not while it waits for others."""
@@ -78,6 +80,9 @@ class Shared(Protocol):
 
     def others_finished(self, name: str) -> bool:
         """Tell whether every conversation but that host's has ended."""
+
+    def others_through(self, name: str) -> bool:
+        """Tell whether no conversation but that host's has any more work to do."""
 
     def wake_all(self) -> None:
         """Have every conversation look at what it waits for."""

@@ -31,6 +31,8 @@ class Host:
         self.wire = wire
         self.cluster: str = hello["cluster"]
         self.name: str = hello["host"]
+        self.node_ip: str = hello.get("node_ip") or ""
+        """The address under which the other nodes know this host."""
         self.account: str = hello.get("account") or platform.login_account()
         self.service_manager = platform.choose_manager(hello.get("service") or "auto")
         self._declared_python: str = hello.get("python") or "%d.%d.%d" % sys.version_info[:3]
@@ -91,12 +93,12 @@ class Host:
             if self._store is None:
                 from provisioner.remote.store import Store
 
-                self._store = Store(self.path("store"), self.wire, self.doing)
+                self._store = Store(self.path("store"), self.wire, self.doing, self.node_ip)
             return self._store
 
-    def fetch(self, sha256: str, filename: str, size: int) -> str:
+    def fetch(self, sha256: str, filename: str, size: int, direct: bool = False) -> str:
         """Have a file in the store, received if it is missing; returns its path (see Store.fetch_all)."""
-        return self.store.fetch(sha256, filename, size)
+        return self.store.fetch(sha256, filename, size, direct)
 
     def own_processes(self) -> List[int]:
         """Return the pids of every process that was started from our root, whoever its parent is."""

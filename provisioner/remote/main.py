@@ -53,6 +53,7 @@ class Conversation:
         self.plays: List[List[Task]] = []
         self.mode = "check"
         self._lock_file: object = None
+        self._locking = threading.Lock()
         self._greeted = threading.Event()
 
     def run(self) -> None:
@@ -168,12 +169,15 @@ class Conversation:
 
     def _lock(self) -> None:
         """Let no two runs work on this host's cluster at once, and see what the one before has made."""
-        if self._lock_file is None:
-            self.host.folder()
-            self._lock_file = self.host.platform.lock(self.host.path("lock"), LOCK_WAIT)
-            self.host.marker.load()
+        with self._locking:
+            if self._lock_file is None:
+                self.host.folder()
+                self._lock_file = self.host.platform.lock(self.host.path("lock"), LOCK_WAIT)
+                self.host.marker.load()
 
     def _finish(self, message: Message) -> None:
+        if "handout" in self.host.shared:
+            self.host.shared["handout"].close()
         if message.get("clean") and self.mode == "teardown":
             if os.path.isdir(self.host.root):
                 self._lock()
@@ -202,6 +206,12 @@ class Conversation:
 
             self._greeted.wait(ANSWER_WAIT)
             return ray_history.told(self.host, self.mode == "rollback")
+        if what == "hold":
+            from provisioner.remote import handout
+
+            self._greeted.wait(ANSWER_WAIT)
+            self._lock()
+            return handout.hold(self.host, args)
         raise Failure("this host knows nothing of %r" % what)
 
 

@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO, Any, Callable, Dict, List, Optional
 
+    from provisioner.remote.pull import Neighbour
     from provisioner.remote.wire import Wire
 
     Wanted = Dict[str, Any]
@@ -38,27 +39,31 @@ class Store:
         folder: made when something is received.
         wire: the way to the controller.
         doing: tells the user what takes time.
+        own: the address under which the other hosts know this one.
     """
 
-    def __init__(self, folder: str, wire: Wire, doing: Callable[[str], None]) -> None:
+    def __init__(self, folder: str, wire: Wire, doing: Callable[[str], None], own: str = "") -> None:
         self.folder = folder
         self._wire = wire
         self._doing = doing
+        self._own = own
+        self._neighbour: Optional[Neighbour] = None
         self._changed = threading.Condition()
         self._coming: Dict[str, Wanted] = {}
         self._whole: Dict[str, str] = {}
         """Where each file is whose content was hashed by this program."""
 
-    def fetch(self, sha256: str, filename: str, size: int) -> str:
+    def fetch(self, sha256: str, filename: str, size: int, direct: bool = False) -> str:
         """Return the path of a file, received now if it is missing."""
-        return self.fetch_all([{"sha256": sha256, "filename": filename, "size": size}], filename)[sha256]
+        return self.fetch_all([{"sha256": sha256, "filename": filename, "size": size}], filename, direct)[sha256]
 
-    def fetch_all(self, files: List[Wanted], what: str) -> Dict[str, str]:
+    def fetch_all(self, files: List[Wanted], what: str, direct: bool = False) -> Dict[str, str]:
         """Return the paths of files by sha256; what is missing is received, with one question for all of it.
 
         Args:
             files: what is wanted.
             what: names it in messages, such as ``packages``.
+            direct: from the controller in any case, not from the host that hands out files to the others.
 
         Raises:
             Failure: there is no room, the controller does not have a file, or one arrived damaged twice.
@@ -68,10 +73,16 @@ class Store:
         try:
             missing = [each for each in ours if self._find(each) is None]
             if missing:
-                self._receive(missing, what)
+                self._receive(missing, what, direct)
         finally:
             self._release(ours)
-        return {sha256: self._of_others(each, what) for sha256, each in wanted.items()}
+        return {sha256: self._of_others(each, what, direct) for sha256, each in wanted.items()}
+
+    def whole(self, sha256: str, seconds: float = 0.0) -> Optional[str]:
+        """Return the path of a file whose content was hashed by this program, waiting for it so long; else None."""
+        with self._changed:
+            self._changed.wait_for(lambda: sha256 in self._whole, seconds)
+            return self._whole.get(sha256)
 
     def _claim(self, wanted: Dict[str, Wanted]) -> List[Wanted]:
         """Return the files that no other thread is receiving; they are ours now."""
@@ -87,13 +98,13 @@ class Store:
                     del self._coming[each["sha256"]]
             self._changed.notify_all()
 
-    def _of_others(self, wanted: Wanted, what: str) -> str:
+    def _of_others(self, wanted: Wanted, what: str, direct: bool) -> str:
         """Return the path of a file that another thread may be receiving; if it failed there, it is our turn."""
         sha256: str = wanted["sha256"]
         with self._changed:
             while sha256 in self._coming:
                 self._changed.wait()
-        return self._find(wanted) or self.fetch_all([wanted], what)[sha256]
+        return self._find(wanted) or self.fetch_all([wanted], what, direct)[sha256]
 
     def _find(self, wanted: Wanted) -> Optional[str]:
         """Return the path of a file that is whole, None if it is not; a damaged one is removed."""
@@ -114,12 +125,12 @@ class Store:
             self._whole[sha256] = path
             self._changed.notify_all()
 
-    def _receive(self, missing: List[Wanted], what: str) -> None:
+    def _receive(self, missing: List[Wanted], what: str, direct: bool) -> None:
         arrivals = [Arrival(self.folder, each) for each in missing]
         self._check_room(arrivals, what)
         meter = Meter(self._doing, what, arrivals)
         try:
-            self._direct(arrivals, meter)
+            self._direct(arrivals if direct else self._from_others(arrivals, meter), meter)
         except OSError as error:
             if not _is_full(error):
                 raise
@@ -130,8 +141,21 @@ class Store:
             for arrival in arrivals:
                 arrival.close()
 
+    def _from_others(self, arrivals: List[Arrival], meter: Meter) -> List[Arrival]:
+        """Receive what another host hands out; returns the rest."""
+        from provisioner.remote.pull import Neighbour
+
+        with self._changed:
+            if self._neighbour is None:
+                self._neighbour = Neighbour(self._wire, self._own)
+        return self._neighbour.receive(arrivals, meter, self._keep)
+
     def _direct(self, arrivals: List[Arrival], meter: Meter) -> None:
         """Receive files from the controller: all are asked for at once, so that the way there is paid for once."""
+        if arrivals:
+            meter.begin()
+        for arrival in arrivals:
+            arrival.resumed = arrival.have > 0
         coming = [
             (arrival, self._wire.need(arrival.sha256, arrival.have, meter.into(arrival.take))) for arrival in arrivals
         ]
@@ -185,7 +209,7 @@ class Arrival:
         self._part = os.path.join(os.path.dirname(self._path), ".part")
         self._lock = threading.Lock()
         self._file: Optional[IO[bytes]] = None
-        self._begin()
+        self.begin()
 
     def take(self, piece: bytes) -> None:
         """Add what has arrived; OSError if the disk is full, ValueError after ``close``."""
@@ -215,7 +239,7 @@ class Arrival:
         self.drop()
         if not self.resumed:
             raise Failure("%s arrived damaged" % self.filename, "run the same command again")
-        self._begin()
+        self.begin()
 
     def drop(self) -> None:
         """Remove what has arrived."""
@@ -234,13 +258,14 @@ class Arrival:
             except OSError:
                 return  # the disk is full: what could not be written is sent again
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Find out what an earlier transfer has left."""
         if os.path.isfile(self._part) and os.path.getsize(self._part) > self.size:
             os.unlink(self._part)
         self._digest = _hash_of(self._part)
         self.have = os.path.getsize(self._part) if os.path.isfile(self._part) else 0
         self.resumed = self.have > 0
+        """Some of it came by another way than the rest: if it is damaged, it is worth another try."""
         self._file = None
         self._closed = False
 
@@ -257,9 +282,14 @@ class Meter:
     def __init__(self, doing: Callable[[str], None], what: str, arrivals: List[Arrival]) -> None:
         self._doing = doing
         self._what = what
+        self._origin = ""
         self._arrivals = arrivals
         self._total = sum(arrival.size for arrival in arrivals) // 10**6
         self._told = 0.0 if self._total else time.monotonic()
+
+    def begin(self, origin: str = "") -> None:
+        """Note the host that the files come from now, none: the controller."""
+        self._origin = " from " + origin if origin else ""
         self.tell()
 
     def into(self, take: Callable[[bytes], None]) -> Callable[[bytes], None]:
@@ -277,7 +307,7 @@ class Meter:
             return
         self._told = now
         have = sum(arrival.have for arrival in self._arrivals) // 10**6
-        self._doing("receiving %s, %d of %d MB" % (self._what, have, self._total))
+        self._doing("receiving %s%s, %d of %d MB" % (self._what, self._origin, have, self._total))
 
 
 def shown(size: int) -> str:

@@ -40,14 +40,13 @@ class Delivery:
         self._sink = sink
         self._ended: queue.Queue[Optional[Exception]] = queue.Queue()
 
-    def take(self, piece: bytes) -> bool:
-        """Hand on a piece; tell whether it was taken."""
+    def take(self, piece: bytes) -> Optional[Exception]:
+        """Hand on a piece; returns what kept it from being taken."""
         try:
             self._sink(piece)
         except (OSError, ValueError) as error:  # ValueError: whoever wanted it has given up
-            self._ended.put(error)
-            return False
-        return True
+            return error
+        return None
 
     def end(self, error: Optional[Exception] = None) -> None:
         """Note that no more comes."""
@@ -96,6 +95,8 @@ class Wire:
         self._deliveries: Dict[int, Delivery] = {}
         self.poured = 0.0
         """When the last bytes of a file came (``time.monotonic()``)."""
+        self.received = 0
+        """Bytes of files that have come so far."""
         self._buffer = bytearray()
         self._asked = 0
         self._heard = time.monotonic()
@@ -202,9 +203,12 @@ class Wire:
             piece = self._bytes(left)
             left -= len(piece)
             self.poured = time.monotonic()
+            self.received += len(piece)
             delivery = self._deliveries.get(number)
-            if delivery is not None and not delivery.take(piece):
+            problem = delivery.take(piece) if delivery is not None else None
+            if delivery is not None and problem is not None:
                 self.forget(number)
+                delivery.end(problem)
         if message.get("last"):
             delivery = self._deliveries.pop(number, None)
             if delivery is not None:

@@ -184,10 +184,15 @@ def _line(message: Message) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
 
 
+def size_of(source: Source) -> int:
+    """Return the bytes of some content."""
+    if isinstance(source, bytes):
+        return len(source)
+    return source.stat().st_size if isinstance(source, Path) else source.size
+
+
 def _sized(source: Source) -> tuple[int, BinaryIO]:
     """Return how many bytes there are, and a file to read them from."""
     if isinstance(source, bytes):
         return len(source), io.BytesIO(source)
-    if isinstance(source, Path):
-        return source.stat().st_size, source.open("rb")
-    return source.size, source.open()
+    return size_of(source), source.open("rb") if isinstance(source, Path) else source.open()

@@ -55,7 +55,7 @@ class File(Resource):
         access = host.platform.access(path) if os.path.exists(path) else None
         mode = self._mode(access)
         if access is None or _digest(path) != self.params["sha256"]:
-            content = host.fetch(self.params["sha256"], "content", self.params["size"])
+            content = host.fetch(self.params["sha256"], "content", self.params["size"], direct=True)
             with open(content, "rb") as file:
                 host.write(path, file.read(), mode)
         if access:
