@@ -93,6 +93,8 @@ class Packages:
     def open(self, sha256: str) -> Path:
         return self.paths[sha256]
 
+    path = open
+
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
