@@ -145,9 +145,9 @@ class Conversation:
                 return
         if self._cannot:
             self.outcome.fail(HostFailed(self._cannot[0], remedy=self._cannot[1]))
-            self._pass_all_gates(good=False)
         else:
             self._walk()
+        self._pass_all_gates(good=False)  # whatever was not come to; others wait for it while the head stays
         self._stay()
         self._end()
 
@@ -159,7 +159,7 @@ class Conversation:
                 for row in self._observed.get(index, []):
                     if row["differences"]:
                         self.outcome.count("skipped")
-                self.outcome.skip(*self.gates.reason(play))
+                self.outcome.skip(*self.gates.refuse(play))
                 return
             good = not self._is_due(index) or self._work(index)
             self.gates.through(play, self.name, good)

@@ -37,6 +37,7 @@ class Gates:
         self._hosts = {play: tuple(sorted(names)) for play, names in self._waiting.items()}
         self._good: dict[str, set[str]] = {play: set() for play in hosts}
         self._unreached: set[str] = set()
+        self._refused: dict[str, tuple[str, str]] = {}
         self._needs = _reversed(needs) if reverse else dict(needs)
         self._reverse = reverse
         self._lock = threading.Lock()
@@ -78,12 +79,20 @@ class Gates:
                 return Gate.WAITING
             return Gate.SHUT if stops and any(self._broken(name) for name in needed) else Gate.OPEN
 
-    def reason(self, play: str) -> tuple[str, str]:
-        """Return in words why a gate stays shut, and what to do about it if that needs saying."""
-        for name in self._needed(play):
-            if self._is_lost(name):
-                hosts = self._hosts[name]
-                return f"{name!r} did not succeed on {hosts[0] if len(hosts) == 1 else 'any of its hosts'}", ""
+    def refuse(self, play: str) -> tuple[str, str]:
+        """Return in words why a gate stays shut for the host that asks, and what to do about it if that needs saying.
+
+        Whoever is kept back by a host that was itself kept back is told the reason of that one.
+        """
+        lost = next((name for name in self._needed(play) if self._is_lost(name)), None)
+        if lost is not None and lost not in self._refused:
+            hosts = self._hosts[lost]
+            return f"{lost!r} did not succeed on {hosts[0] if len(hosts) == 1 else 'any of its hosts'}", ""
+        reason = self._refused[lost] if lost is not None else self._unprepared(play)
+        self._refused[play] = reason
+        return reason
+
+    def _unprepared(self, play: str) -> tuple[str, str]:
         name = next(name for name in self._before(play) if self._broken(name))
         broken = self._broken(name)
         few = ", ".join(broken[:3]) + (f" and {len(broken) - 3} more" if len(broken) > 3 else "")

@@ -361,6 +361,22 @@ def test_a_dropped_host_is_found_and_taken_down(cluster: Callable[[int], Cluster
     assert [path for path in lab.listing() if "/h3/" in path] == bare
 
 
+def test_a_head_that_fails_early_keeps_nobody_waiting(cluster: Callable[[int], Cluster]) -> None:
+    lab = cluster(2)
+    early = """
+    - play: Prepare
+      hosts: all
+      tasks:
+        - name: Only the worker can
+          command: {argv: [/bin/sh, -c, "test {{ host.role }} = worker && touch {{ vars.home }}/prepared"],
+                    creates: "{{ vars.home }}/prepared", undo: [/bin/rm, -f, "{{ vars.home }}/prepared"]}
+    """
+    assert lab.run("apply", early + dedent(PLAYBOOK).replace("\n", "\n    ")) == 3
+    assert lab.statuses() == {"h1": "failed", "h2": "skipped"}
+    assert lab.finished()["h2"].message == "'Begin on the head' did not succeed on h1"
+    assert lab.run("teardown", early + dedent(PLAYBOOK).replace("\n", "\n    ")) == 0
+
+
 def test_a_dropped_host_that_cannot_be_reached_stays_known(cluster: Callable[[int], Cluster]) -> None:
     lab = cluster(3)
     everyone = lab.hosts

@@ -55,7 +55,7 @@ def expect(gates: Gates, hosts: dict[str, set[str]], needs: Any, through: dict[s
         state = Gate.SHUT if lost else Gate.OPEN if len(ended) == len(needed) else Gate.WAITING
         assert gates.state(play) is state
         if lost:
-            assert any(name in gates.reason(play)[0] for name in lost)
+            assert any(name in gates.refuse(play)[0] for name in lost)
 
 
 @settings(max_examples=40)
@@ -98,10 +98,10 @@ def test_a_host_that_is_gone_is_through_with_everything_badly() -> None:
     gates.gone("h1")
     assert woken
     assert gates.state("c") is Gate.SHUT
-    assert gates.reason("c")[0] == "'b' did not succeed on h1"
+    assert gates.refuse("c")[0] == "'b' did not succeed on h1"
     gates.gone("h2")
     gates.gone("h2")
-    assert gates.reason("c")[0] == "'a' did not succeed on any of its hosts"
+    assert gates.refuse("c")[0] == "'a' did not succeed on any of its hosts"
 
 
 def chain() -> Gates:
@@ -132,7 +132,7 @@ def test_nothing_that_runs_is_stopped_before_all_are_prepared(h2: str, h3: str, 
     assert gates.state("b", stops=True) is state
     assert gates.state("b") is Gate.OPEN, "what is only started waits for nobody"
     if state is Gate.SHUT:
-        reason, remedy = gates.reason("b")
+        reason, remedy = gates.refuse("b")
         assert reason == "nothing was restarted, because h2 did not get through 'a'"
         assert "mend h2" in remedy
 
@@ -145,7 +145,14 @@ def test_what_stops_waits_for_every_earlier_play_in_the_playbooks_order() -> Non
     assert gates.state("b", stops=True) is Gate.OPEN, "a later play is no reason to wait"
     gates.through("b", "h1", good=False)
     assert gates.state("c", stops=True) is Gate.SHUT
-    assert gates.reason("c")[0] == "nothing was restarted, because h1 did not get through 'b'"
+    assert gates.refuse("c")[0] == "nothing was restarted, because h1 did not get through 'b'"
+    gates = Gates({"a": {"h1", "h2"}, "b": {"h1"}, "c": {"h2"}}, {"c": ("b",)}, reverse=False)
+    gates.through("a", "h1", good=True)
+    gates.through("a", "h2", good=False)
+    told = gates.refuse("b")
+    gates.gone("h1")
+    assert gates.state("c") is Gate.SHUT
+    assert gates.refuse("c") == told, "who waits for one that was kept back is told why that was"
     assert Gates({"a": {"h1"}, "b": {"h1"}}, {}, reverse=True).state("b", stops=True) is Gate.OPEN
 
 

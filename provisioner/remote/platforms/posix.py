@@ -54,7 +54,7 @@ class Posix(Platform):
             except FileNotFoundError:
                 raise NoProgram("there is no program %s" % argv[0]) from None
             except PermissionError:
-                raise Failure("%s may not be run" % argv[0]) from None
+                raise Failure("%s may not be run" % argv[0], "is it on a disk that is mounted noexec?") from None
             CHILDREN.add(child.pid)
             try:
                 child.wait(timeout)

@@ -121,7 +121,9 @@ def try_out(host: Host, folder: str, versions: Dict[str, str], modules: Sequence
     status, output = host.platform.run([python, "-I", "-c", code], TRY_LIMIT)
     last = (output.strip().splitlines() or ["exit code %d" % status])[-1]
     if status:
-        raise Failure("the installed packages can't be imported: %s" % last)
+        missing = "cannot open shared object file" in last
+        remedy = "install the package of the system that has this library" if missing else ""
+        raise Failure("the installed packages can't be imported: %s" % last, remedy)
     found = json.loads(last)
     wrong = ["%s %s in place of %s" % (name, found[name], wanted) for name, wanted in sorted(versions.items())
              if found[name] != wanted]  # fmt: skip
