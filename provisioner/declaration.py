@@ -132,6 +132,10 @@ def _environment(params: Params, host: Host, inventory: Inventory) -> Params:
     }
 
 
+def _old_environments(params: Params, host: Host, inventory: Inventory) -> Params:
+    return {"environment": start.environment_id(host, inventory), "keep": inventory.keep}
+
+
 def _node(params: Params, host: Host, inventory: Inventory) -> Params:
     return start.node_params(host, inventory)
 
@@ -163,6 +167,7 @@ COMPLETE: dict[str, Callable[[Params, Host, Inventory], Params]] = {
     "ray_worker": _node,
     "members": _members,
     "ray_proof": _proof,
+    "old_environments": _old_environments,
 }
 """What the resources take from the inventory."""
 

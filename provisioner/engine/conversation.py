@@ -35,6 +35,8 @@ TELL = 10.0
 """Seconds between two words to the user about a task that goes on."""
 OBSERVE_LIMIT = 120.0
 """Seconds for a host to look at everything it has been told."""
+HOUSEKEEPING = {"old_environments"}
+"""Resources that wait for others without being part of the outcome: nobody is told that their turn did not come."""
 CLOCK_TOLERANCE = 30.0
 """Seconds a host's clock may be off before the user is told."""
 
@@ -155,11 +157,16 @@ class Conversation:
         """Go through the plays in order, each behind its gate."""
         plays = list(enumerate(self._declaration.plays))
         for index, play in reversed(plays) if self._verb == "teardown" else plays:
+            housekeeping = self._is_housekeeping(index)
+            if housekeeping and not self._is_due(index):
+                self.gates.through(play, self.name, good=True)
+                continue
             if self._gate(index, play) is Gate.SHUT:
                 for row in self._observed.get(index, []):
                     if row["differences"]:
                         self.outcome.count("skipped")
-                self.outcome.skip(*self.gates.refuse(play))
+                if not housekeeping:
+                    self.outcome.skip(*self.gates.refuse(play))
                 return
             good = not self._is_due(index) or self._work(index)
             self.gates.through(play, self.name, good)
@@ -180,6 +187,11 @@ class Conversation:
         tasks = self._declaration.hello["plays"][index]["tasks"]
         wants_change = any(task["when"].get("changed") for task in tasks)
         return self._verb in ("apply", "rollback") and wants_change and self._run.changed.is_set()
+
+    def _is_housekeeping(self, index: int) -> bool:
+        """Tell whether a play does nothing that anybody would miss."""
+        tasks = self._declaration.hello["plays"][index]["tasks"]
+        return all(task["resource"] in HOUSEKEEPING for task in tasks)
 
     def _is_limited(self) -> bool:
         """Tell whether this counts as one of the hosts worked on at once: not if others wait for its answers (the

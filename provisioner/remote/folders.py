@@ -8,7 +8,7 @@ from provisioner.remote.failure import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional
+    from typing import Callable, List, Optional
 
 
 def programs() -> Optional[str]:
@@ -32,16 +32,22 @@ def is_brought(interpreter: str) -> bool:
     return ours is not None and os.path.realpath(interpreter).startswith(os.path.realpath(ours) + os.sep)
 
 
-def require_room(folder: str, needed: int, what: str) -> None:
-    """Raise a Failure if a folder's disk has less room than that many bytes."""
+def require_room(folder: str, needed: int, what: str, spare: Callable[[], str] = str) -> None:
+    """Raise a Failure if a folder's disk has less room than that many bytes; ``spare`` names what could go there."""
     import shutil
 
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise Failure(
             "%s has %d MiB free, %s needs %d MiB" % (os.path.dirname(folder), free >> 20, what, needed >> 20),
-            "free some space there, or choose another `root:`",
+            "free some space there, or choose another `root:`" + spare(),
         )
+
+
+def flush() -> None:
+    """Have everything that was written reach the disk."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def missing_folders(path: str) -> List[str]:

@@ -92,6 +92,7 @@ KINDS = {
     "ray_worker": ("ray_node", "RayWorker"),
     "members": ("members", "Members"),
     "ray_proof": ("ray_proof", "RayProof"),
+    "old_environments": ("old_environments", "OldEnvironments"),
     "file": ("file", "File"),
     "command": ("command", "Command"),
     "system_package": ("system_package", "SystemPackage"),

@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 from uv import find_uv_bin
 
+from provisioner.remote import service
 from provisioner.remote.failure import Failure
 from provisioner.remote.host import Host
 from provisioner.remote.resource import Resource
+from provisioner.remote.resources.environment import read_stamp, try_out
 
 from .remote_host import World, found, make, shown
 
@@ -175,6 +177,44 @@ def test_one_that_cannot_be_imported_is_not_used(site: Site) -> None:
     assert len(site.environment().observe(site.host())) == 1
 
 
+def test_versions_are_compared(site: Site, tmp_path: Path) -> None:
+    site.wheels[0] = wheel(tmp_path, "one", "import two\n__version__ = '1.0'\n")
+    host = site.host()
+    site.environment(versions={"one": "1.0", "python": HERE}).ensure(host)
+    folder = host.environment("e1")
+    for versions, wrong in (
+        ({"one": "1.1", "python": HERE}, "one 1.0 in place of 1.1"),
+        ({"one": "1.0", "python": "3.8.1"}, f"python {HERE} in place of 3.8.1"),
+    ):
+        with pytest.raises(Failure) as caught:
+            try_out(host, folder, versions, ["one"])
+        assert caught.value.message == f"{folder} has {wrong}"
+    with pytest.raises(Failure, match=r"e2 has one 1.0 in place of 2.0"):
+        site.environment("e2", versions={"one": "2.0"}).ensure(host)
+    assert read_stamp(host.environment("e2")) is None
+
+
+@pytest.mark.parametrize("ahead", ["", "a node runs", "another account"])
+def test_byte_code_is_written_ahead_where_time_counts(ahead: str, site: Site) -> None:
+    host = site.host()
+    if ahead == "a node runs":
+        host.write(service.spec_path(host, "ray-lab"), b'{"argv": [], "env": {}, "python": ""}')
+    if ahead == "another account":
+        host.account = "ray"
+    site.environment(check=("two",)).ensure(host)
+    compiled = {path.name.partition(".")[0] for path in site.folder().rglob("*.pyc")}
+    assert ("one" in compiled) is bool(ahead)
+
+
+def test_the_stamp_is_written_when_all_is_on_the_disk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[bool] = []
+    monkeypatch.setattr("os.sync", lambda: flushed.append((site.folder() / "environment.json").exists()))
+    site.environment().ensure(site.host())
+    assert flushed == [False]
+    made_of = (read_stamp(str(site.folder())) or {})["files"]
+    assert set(made_of) == {path.name for path in (site.world.root / "store").iterdir()}
+
+
 def test_a_wheel_that_is_not_the_locked_one_is_refused(site: Site) -> None:
     def forge(lock: dict[str, Any]) -> None:
         lock["requirements"] = lock["requirements"].replace("sha256:", "sha256:0000")
@@ -191,9 +231,17 @@ def test_too_little_room_is_told_before_anything_is_sent(site: Site, monkeypatch
         return SimpleNamespace(free=1000)
 
     monkeypatch.setattr(shutil, "disk_usage", full)
-    with pytest.raises(Failure, match="has 0 MiB free, the environment needs 0 MiB"):
+    old = site.folder("old")
+    (old / "lib").mkdir(parents=True)
+    (old / "lib" / "big").write_bytes(b"x" * (3 << 20))
+    (old / "environment.json").write_text('{"id": "old"}')
+    with pytest.raises(Failure, match="has 0 MiB free, the environment needs 0 MiB") as caught:
         site.environment().ensure(site.host())
     assert site.world.controller.sent == []
+    assert caught.value.remedy == (
+        "free some space there, or choose another `root:`; "
+        f"what no longer runs may be removed there: {old} (3 MiB)"
+    )  # fmt: skip
 
 
 def test_a_playbook_that_never_looks_for_python(bare: Site) -> None:

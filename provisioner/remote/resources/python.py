@@ -6,12 +6,13 @@ import json
 import os
 
 from provisioner.remote.failure import Failure
+from provisioner.remote.folders import flush
 from provisioner.remote.resource import Resource, difference
 from provisioner.remote.resources.python_search import search, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List
+    from typing import Any, Dict, List, Optional
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
@@ -70,12 +71,8 @@ class Python(Resource):
         return host.platform.interpreter_in(folder, self.params["version"])
 
     def _is_complete(self, host: Host, folder: str) -> bool:
-        try:
-            with open(os.path.join(folder, COMPLETE), encoding="ascii") as file:
-                note = json.load(file)
-        except (OSError, ValueError):
-            return False
-        return isinstance(note, dict) and note.get("stamp") == stamp(self._interpreter(host, folder))
+        note = read_note(folder)
+        return note is not None and note.get("stamp") == stamp(self._interpreter(host, folder))
 
     def _bring(self, host: Host, folder: str) -> None:
         """Build it aside and put it in its place in one step; what stood there was not complete."""
@@ -89,7 +86,12 @@ class Python(Resource):
         try:
             self._unpack(archive, work)
             self._try(host, work)
-            note = {"version": self.params["version"], "stamp": stamp(self._interpreter(host, work))}
+            flush()
+            note = {
+                "version": self.params["version"],
+                "stamp": stamp(self._interpreter(host, work)),
+                "archive": os.path.basename(os.path.dirname(archive)),
+            }
             host.write(os.path.join(work, COMPLETE), json.dumps(note).encode("ascii"))
             if os.path.isdir(folder):
                 os.rename(folder, old)
@@ -101,13 +103,15 @@ class Python(Resource):
     def _fetch(self, host: Host) -> str:
         from provisioner.remote.brought import adopt
         from provisioner.remote.folders import require_room
+        from provisioner.remote.resources.old_environments import spare
 
         host.doing("waiting for Python %s" % self.params["version"])
         question = {key: self.params[key] for key in ("version", "mirror")}
         told: Dict[str, Any] = host.wire.ask(
             "controller", "interpreter", dict(question, facts=host.platform.facts()), ASK_LIMIT
         )
-        require_room(host.folder("python"), ROOM * told["size"], "Python %s" % self.params["version"])
+        what = "Python %s" % self.params["version"]
+        require_room(host.folder("python"), ROOM * told["size"], what, lambda: spare(host))
         adopt(host, told["sha256"], told["filename"])
         host.doing("receiving Python %s, %d MB" % (self.params["version"], told["size"] // 10**6))
         return host.fetch(told["sha256"], told["filename"], told["size"])
@@ -132,3 +136,13 @@ class Python(Resource):
                 "see that %s may hold programs, and that the host's C library is no older than 2.17" % host.root,
             )
         host.platform.run([python, "-I", "-c", COMPILE], TRY_LIMIT)
+
+
+def read_note(folder: str) -> Optional[Dict[str, Any]]:
+    """Return what was written into an interpreter's folder when it was complete; None if it is not."""
+    try:
+        with open(os.path.join(folder, COMPLETE), encoding="ascii") as file:
+            note = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return note if isinstance(note, dict) else None
