@@ -113,8 +113,9 @@ def test_a_rollback_and_again(cluster: Cluster) -> None:
     assert ("h1", "change", "Ray", "2.58.0", "2.60.0") in cluster.check(code=2).differences()
 
 
-def test_killed_in_the_middle_of_the_switch_and_applied_again(cluster: Cluster) -> None:
-    head = cluster.head
+def test_interrupted_in_the_middle_of_the_switch_and_applied_again(cluster: Cluster) -> None:
+    """The controller is killed while no head runs, and a worker loses its power as well."""
+    head, worker, _ = cluster.machines
     before = ray_pids(head)
     running = cluster.start("apply", "--yes")
     try:
@@ -122,6 +123,27 @@ def test_killed_in_the_middle_of_the_switch_and_applied_again(cluster: Cluster) 
     finally:
         running.signal(signal.SIGKILL)
         assert running.wait().code == -signal.SIGKILL
+    worker.power_cut()
+    worker.boot()
     assert versions(cluster.apply("--yes")) == {"2.60.0"}
     assert cluster.alive() == list(ALL)
     assert cluster.check().differences() == []
+
+
+def test_old_environments_go_when_all_came_up(cluster: Cluster) -> None:
+    before = {machine.name: set(environments(machine)) for machine in cluster.machines}
+    cluster.declare(ray=NEW, packages=["iniconfig"], keep=1)
+    planned = [each for each in cluster.check(code=2).differences() if each[1] == "remove"]
+    assert [(host, what.split()[0]) for host, _, what, _, _ in planned] == [(host, "environment") for host in ALL]
+    done = cluster.apply("--yes")
+    assert versions(done) == {"2.60.0"}
+    for machine in cluster.machines:
+        left = set(environments(machine))
+        assert len(left) == 2
+        assert len(left & before[machine.name]) == 1, "the one that ran until now stays, the one before it went"
+        wheels = machine.exec(["find", f"{cluster.root}/store", "-name", "*.whl"]).stdout
+        assert "/ray-2.60.0-" in wheels
+        assert "/ray-2.58.0-" not in wheels
+    assert cluster.check().differences() == []
+    assert versions(cluster.run("rollback", "--yes")) == {"2.60.0"}
+    assert {host for host, _, what, _, _ in cluster.check(code=2).differences() if what == "ray environment"} == {*ALL}

@@ -99,8 +99,8 @@ class Site:
         found(HERE).observe(host)
         return host
 
-    def environment(self, identity: str = "e1", check: tuple[str, ...] = ("one",)) -> Resource:
-        return make("environment", id=identity, requirements=["one", "two"], check=list(check))
+    def environment(self, identity: str = "e1", check: tuple[str, ...] = ("one",), **params: Any) -> Resource:
+        return make("environment", id=identity, requirements=["one", "two"], check=list(check), **params)
 
     def folder(self, identity: str = "e1") -> Path:
         return self.world.root / "env" / f"{HERE}-{identity}"
