@@ -95,7 +95,7 @@ class Conversation:
     def _open(self) -> None:
         self._doing("connecting")
         target, become = self._run.target(self.host)
-        hello = dict(self._declaration.hello)
+        hello = dict(self._declaration.hello, run=self._run.number)
         choice = self._run.choice(self.host, self._doing)
         session = open_session(self._run.connector, target, become, hello, choice, self._doing)
         self._reached = True

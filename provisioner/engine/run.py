@@ -60,6 +60,7 @@ class Run:
         begun: float,
     ) -> None:
         self.options = options
+        self.number = int(time.time())
         self.artifacts = artifacts
         self.connector = Connector(options.connect_timeout, options.accept_new_host_keys)
         self._inventory = locate(inventory, lambda host: self.connector.real_name(host.address, host.ssh.config))

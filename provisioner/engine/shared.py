@@ -45,6 +45,8 @@ class Shared(Protocol):
     """A run, as one of its conversations sees it."""
 
     options: RunOptions
+    number: int
+    """Tells runs apart, and which came first: seconds since the epoch when it began."""
     artifacts: Packages
     connector: Connector
     consent: Consent

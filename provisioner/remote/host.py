@@ -33,6 +33,8 @@ class Host:
         self.name: str = hello["host"]
         self.node_ip: str = hello.get("node_ip") or ""
         """The address under which the other nodes know this host."""
+        self.run: int = hello.get("run") or 0
+        """When the run began, in seconds of the controller's clock: tells runs apart and which came first."""
         self.account: str = hello.get("account") or platform.login_account()
         self.service_manager = platform.choose_manager(hello.get("service") or "auto")
         self._declared_python: str = hello.get("python") or "%d.%d.%d" % sys.version_info[:3]

@@ -126,7 +126,13 @@ class World:
         self.controller = Controller()
         self.service = Service()
         self._platform = Machine(variables(str(self.outside / "environment")), {"auto": self.service})
-        self._hello = {"cluster": "lab", "host": "w1", "python": "3.11.9", "root": str(self.root), "service": service}
+        self._hello: dict[str, Any] = {
+            "cluster": "lab",
+            "host": "w1",
+            "python": "3.11.9",
+            "root": str(self.root),
+            "service": service,
+        }
 
     def host(self) -> Host:
         """The host as a new conversation sees it."""

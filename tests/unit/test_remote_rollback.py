@@ -18,7 +18,7 @@ from .remote_host import World, shown
 
 __all__ = ["dashboard"]
 
-VERSIONS = {"e1": "2.58.0", "e2": "2.60.0", "e3": "2.61.0"}
+VERSIONS = {"e1": "2.58.0", "e2": "2.60.0", "e3": "2.61.0", "e1b": "2.58.0"}
 
 
 class Life(Node):
@@ -75,10 +75,14 @@ class Life(Node):
 
     def head_says(self, environment: str, **over: Any) -> None:
         """Have the head say what it runs when the rollback is over."""
-        answer = {"versions": {"ray": VERSIONS[environment], "python": "3.11.9"}, "gcs": self.params["gcs"]}
         self.world.controller.answers["ctl", "destination"] = {
-            **answer, "dashboard": self.dashboard.address, **over
+            "versions": {"ray": VERSIONS[environment], "python": "3.11.9"}, "gcs": self.params["gcs"],
+            "dashboard": self.dashboard.address, "since": 0, **over,
         }  # fmt: skip
+
+    def begin(self, run: int) -> None:
+        """Have what follows belong to another run."""
+        self.world._hello["run"] = run
 
 
 @pytest.fixture(autouse=True)
@@ -215,11 +219,15 @@ def test_a_head_goes_back_and_stays_there(head: Life) -> None:
     assert head.rollback() == first
     head.apply("e1", "e1b")
     assert head.rollback() == first, "another configuration is no other environment"
+    head.begin(5)
     head.apply("e2")
+    head.begin(6)
+    head.apply("e2", "e2b")
     assert ray_history.told(head.world.host(), rollback=True) == {
         "versions": {"ray": "2.58.0", "python": "3.11.9"},
-        "gcs": head.params["gcs"], "dashboard": head.params["dashboard"],
+        "gcs": head.params["gcs"], "dashboard": head.params["dashboard"], "since": 5,
     }  # fmt: skip
+    assert (ray_history.told(head.world.host(), rollback=False) or {})["since"] == 0
     ray_state._cache.clear()
     found = shown(head.resource().former(head.world.host()))
     assert ("change", "Ray", "2.60.0", "2.58.0") in found and (
@@ -232,6 +240,7 @@ def test_a_head_goes_back_and_stays_there(head: Life) -> None:
     assert head.runs() == ("e1", "e1b")
     for _ in range(2):
         assert head.rollback() == "nothing to do", "going back twice is going back once"
+        assert (ray_history.told(head.world.host(), rollback=True) or {})["since"] == 5, "late workers still follow"
     head.service.active = False
     assert "in the cluster" in head.rollback(), "what was interrupted goes on"
     assert head.runs() == ("e1", "e1b")
@@ -276,10 +285,25 @@ def test_a_worker_follows_its_head(worker: Life) -> None:
     assert "-> Ray 2.58.0" in worker.rollback()
     assert worker.rollback() == "nothing to do"
     worker.head_says("e3", gcs="192.0.2.1:6379")
-    with pytest.raises(
-        Failure, match=r"Ray 2.61.0, Python 3.11.9, to which the head goes back, never ran on this host"
-    ):
+    with pytest.raises(Failure, match=r"Ray 2.61.0, Python 3.11.9, to which the head goes back, is not on this host"):
         worker.rollback()
+
+
+@pytest.mark.parametrize(
+    ("since", "goes"),
+    [(0, True), (5, True), (6, False)],
+    ids=["the head stays", "it came with what the head leaves", "it was there before that"],
+)
+def test_a_worker_with_other_packages_of_the_same_version(since: int, goes: bool, worker: Life) -> None:
+    worker.begin(4)
+    worker.apply("e1")
+    worker.begin(5)
+    worker.apply("e1b")
+    worker.head_says("e1", since=since)
+    for _ in range(2):
+        said = worker.rollback()
+        assert worker.runs()[0] == ("e1" if goes else "e1b")
+    assert said == "nothing to do"
 
 
 @pytest.mark.parametrize(
@@ -294,7 +318,7 @@ def test_which_pythons_can_be_in_one_cluster(env: dict[str, str], python: str, f
     if fits:
         assert "-> Ray 2.58.0" in worker.rollback()
     else:
-        with pytest.raises(Failure, match="never ran on this host"):
+        with pytest.raises(Failure, match="is not on this host"):
             worker.rollback()
 
 

@@ -1,7 +1,8 @@
 """What ran on this host before, newest first, one specification per environment: what a node can go back to.
 
 A file beside the service's own specification. An entry says whether the node was seen in the cluster with it
-(``proven``) or was only about to; teardown removes the file with the service.
+(``proven``) or was only about to, and which run brought its environment into use (``since``, in seconds of the
+controllers' clocks); teardown removes the file with the service.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ MOST = 20
 """Environments that are remembered; far more than are ever kept."""
 REVERTED = "reverted"
 """Marks the specification in use as one that was gone back to, so that going back twice does not go forward."""
-NEEDED = {"argv", "env", "python", "environment", "config", "versions", "gcs", "dashboard", "proven"}
+NEEDED = {"argv", "env", "python", "environment", "config", "versions", "gcs", "dashboard", "proven", "since"}
 
 
 def read(host: Host) -> List[Spec]:
@@ -44,7 +45,8 @@ def note(host: Host, spec: Spec, proven: bool = True) -> None:
     same = [entry for entry in known if entry["environment"] == spec["environment"]]
     if not proven and any(entry["proven"] for entry in same):
         return
-    entry = dict(spec, proven=proven)
+    is_current = bool(known) and known[0] in same
+    entry = dict(spec, proven=proven, since=known[0]["since"] if is_current else host.run)
     entry.pop(REVERTED, None)
     wanted = [entry, *(each for each in known if each not in same)][:MOST]
     if wanted != known:
@@ -56,7 +58,7 @@ def newest(host: Host, suits: Callable[[Spec], bool]) -> Optional[Spec]:
     for entry in read(host):
         if suits(entry) and os.path.exists(entry["python"]):
             spec = dict(entry)
-            del spec["proven"]
+            del spec["proven"], spec["since"]
             return spec
     return None
 
@@ -79,11 +81,22 @@ def destination(host: Host, rollback: bool) -> Optional[Spec]:
 
 
 def told(host: Host, rollback: bool) -> Optional[Spec]:
-    """Return what other hosts need to know of the destination; never a secret."""
+    """Return what other hosts need to know of the destination, and ``since`` when what is left for it was in use.
+
+    Never a secret. ``since`` is 0 if this host leaves nothing.
+    """
     spec = destination(host, rollback)
     if spec is None or "versions" not in spec:
         return None
-    return {name: spec[name] for name in ("versions", "gcs", "dashboard")}
+    left = [entry["since"] for entry in read(host) if entry["environment"] != spec["environment"]]
+    answer = {name: spec[name] for name in ("versions", "gcs", "dashboard")}
+    return dict(answer, since=left[0] if rollback and left else 0)
+
+
+def since(host: Host, spec: Spec) -> int:
+    """Return which run brought a specification's environment into use; 0 if that is not known."""
+    found = [entry["since"] for entry in read(host) if entry["environment"] == spec.get("environment")]
+    return int(found[0]) if found else 0
 
 
 def _path(host: Host) -> str:

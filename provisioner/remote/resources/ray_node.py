@@ -137,7 +137,7 @@ class RayNode(Resource):
 
     def _remember(self, host: Host, now: Optional[Spec], seen: List[Node]) -> None:
         """Note what runs here until now: a run that was interrupted may not have come to it."""
-        if now is not None and {*now, "proven"} >= ray_history.NEEDED:
+        if now is not None and {*now, "proven", "since"} >= ray_history.NEEDED:
             alive = any(node["host"] == host.name and node["config"] == now["config"] for node in seen)
             ray_history.note(host, now, proven=alive)
 
@@ -332,19 +332,26 @@ class RayWorker(RayNode):
         ray_checks.check_reachable(wanted["gcs"], self.params["head"])
 
     def _destination(self, host: Host, now: Optional[Spec]) -> Optional[Spec]:
-        """Return the newest of this host that fits what the head will run; what fits already stays as it is."""
+        """Return the newest of this host that fits what the head will run.
+
+        What fits already stays if it has gone back before, or if it was there before what the head leaves.
+        """
         head: Optional[Spec] = host.wire.ask(self.params["head"], "destination", None, 60.0)
         if now is None or head is None:
             return None
-        if "versions" in now and ray_spec.fits(now, head):
+        is_fit = "versions" in now and ray_spec.fits(now, head)
+        was_there = now.get(ray_history.REVERTED) or ray_history.since(host, now) < head["since"]
+        former = ray_history.newest(
+            host, lambda spec: ray_spec.fits(spec, head) and spec["environment"] != now.get("environment")
+        )
+        if is_fit and (was_there or former is None):
             return dict(now, dashboard=head["dashboard"])
-        former = ray_history.newest(host, lambda spec: ray_spec.fits(spec, head))
         if former is None:
             raise Failure(
-                "%s, to which the head goes back, never ran on this host with it" % ray_spec.versions(head),
+                "%s, to which the head goes back, is not on this host" % ray_spec.versions(head),
                 "leave this host out with --limit, or declare that version and `provision apply`",
             )
-        return dict(former, dashboard=head["dashboard"])
+        return dict(former, dashboard=head["dashboard"], **{ray_history.REVERTED: True})
 
 
 def _did_not_come_up(failed: Spec, former: Spec, failure: Failure) -> Tuple[str, str]:
