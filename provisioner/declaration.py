@@ -127,6 +127,7 @@ def _environment(params: Params, host: Host, inventory: Inventory) -> Params:
     return {
         "id": start.environment_id(host, inventory),
         "requirements": start.requirements(host, inventory),
+        **({"lock": host.fixed.digest} if host.fixed else {}),
         "check": ["ray", "redis"],
         "versions": start.versions(host, inventory),
     }

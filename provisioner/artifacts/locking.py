@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from provisioner.artifacts.resolve import fingerprint, kept_lock, make_lock
 from provisioner.artifacts.store import Artifacts
 from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Host, Inventory
+from provisioner.ray.start import environment_id
 
 Tell = Callable[[str], None]
 """Hears, in a few words, what takes time."""
@@ -52,27 +54,47 @@ def lock_cluster(
     for need, hosts in needs(inventory).items():
         tell(f"{need.what}: looking for packages")
         try:
-            lock = _lock(need, artifacts, known, made, upgrade, progress)
+            installed = None if upgrade else kept_lock(fingerprint(_request(need, artifacts)), artifacts.cache)
+            lock = _lock(need, artifacts, known, made, installed, upgrade, progress)
             archive = _interpreter(need, hosts, artifacts, known, tell, progress)
         except ProvisionError as error:
             error.place = error.place or hosts[0].place
             raise
-        made.append(Locked(need.requirements, lock, archive))
+        name = _environment(need, environment_id(hosts[0], inventory), lock, known, installed)
+        made.append(Locked(need.requirements, lock, name, archive))
     return LockSet(tuple(made), artifacts.sources.constraints())
 
 
+def _request(need: Need, artifacts: Artifacts) -> Request:
+    return Request(need.platform, need.python, need.requirements, artifacts.sources)
+
+
 def _lock(
-    need: Need, artifacts: Artifacts, known: LockSet, made: list[Locked], upgrade: bool, progress: Progress | None
+    need: Need,
+    artifacts: Artifacts,
+    known: LockSet,
+    made: list[Locked],
+    installed: Lock | None,
+    upgrade: bool,
+    progress: Progress | None,
 ) -> Lock:
-    request = Request(need.platform, need.python, need.requirements, artifacts.sources, fresh=upgrade)
-    preferences = _versions(made)
-    if not upgrade:
-        # what a run without a lock file locked on this machine is what the hosts have
-        kept = kept_lock(fingerprint(request), artifacts.cache)
-        preferences |= _pins(kept) if kept else {}
-        preferences |= _known_versions(need, known)
-    lock = make_lock(replace(request, preferences=preferences), artifacts.cache)
-    return _with_sizes(lock, artifacts, progress)
+    """Lock for one need, preferring its former versions, else those that were installed, else those of other needs."""
+    preferences = _versions(made) | (_pins(installed) if installed else {}) | _known_versions(need, known)
+    request = replace(_request(need, artifacts), preferences=preferences, fresh=upgrade)
+    return _with_sizes(make_lock(request, artifacts.cache), artifacts, progress)
+
+
+def _environment(need: Need, plain: str, lock: Lock, known: LockSet, installed: Lock | None) -> str:
+    """Return the name of the environment on hosts: another one for other packages.
+
+    What a run without a lock file installed keeps its name, so that to lock it later restarts nothing.
+    """
+    before = known.find(need.platform_key, need.python, need.requirements)
+    if before and before.lock.digest == lock.digest:
+        return before.environment
+    if before is None and installed and installed.digest == lock.digest:
+        return plain
+    return hashlib.sha256(f"{plain} {lock.digest}".encode()).hexdigest()[:12]
 
 
 def _known_versions(need: Need, known: LockSet) -> dict[str, str]:

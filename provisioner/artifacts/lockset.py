@@ -34,10 +34,18 @@ class Need:
 
 @dataclass(frozen=True)
 class Locked:
-    """What hosts with one need get. ``interpreter``: None if none is brought to them."""
+    """What hosts with one need get.
+
+    Args:
+        requirements: what was asked for.
+        lock: the packages.
+        environment: names the environment on hosts.
+        interpreter: None if none is brought to them.
+    """
 
     requirements: tuple[str, ...]
     lock: Lock
+    environment: str
     interpreter: Archive | None = None
 
 
@@ -213,6 +221,7 @@ def _environment_data(each: Locked) -> dict[str, Any]:
     return {
         "platform": each.lock.platform_key,
         "python": each.lock.python,
+        "environment": each.environment,
         "digest": each.lock.digest,
         "requirements": list(each.requirements),
         **brought,
@@ -240,7 +249,7 @@ def _environment(data: Mapping[str, Any], path: Where) -> Locked:
     if "interpreter" in data:
         system = "-".join(lock.platform_key.split("-")[:2])
         archive = Archive(version=lock.python, platform_key=system, **_file(data["interpreter"]))
-    return Locked(tuple(data["requirements"]), lock, archive)
+    return Locked(tuple(data["requirements"]), lock, data["environment"], archive)
 
 
 def _wheel(name: str, data: Mapping[str, Any]) -> Wheel:

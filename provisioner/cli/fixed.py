@@ -10,7 +10,7 @@ from provisioner.artifacts.store import Artifacts
 from provisioner.cli.next_steps import shown
 from provisioner.errors import InputError
 from provisioner.inventory.lockfile import lock_file_of, read_lock_file
-from provisioner.inventory.model import Inventory
+from provisioner.inventory.model import FixedPackages, Inventory
 
 if TYPE_CHECKING:
     from provisioner.artifacts.lockset import LockSet
@@ -94,5 +94,6 @@ def _fixed(inventory: Inventory, locks: LockSet) -> Inventory:
     for host in inventory.hosts:
         need = need_of(host, inventory)
         found = locks.find(need.platform_key, need.python, need.requirements)
-        hosts.append(replace(host, locked=found.lock.digest if found else ""))
+        fixed = FixedPackages(found.environment, found.lock.digest) if found else None
+        hosts.append(replace(host, fixed=fixed))
     return replace(inventory, hosts=tuple(hosts))

@@ -97,6 +97,16 @@ class Index:
 
 
 @dataclass(frozen=True)
+class FixedPackages:
+    """The packages that were settled for a host before a run."""
+
+    environment: str
+    """Names the environment on the host."""
+    digest: str
+    """Names the packages."""
+
+
+@dataclass(frozen=True)
 class ArtifactOptions:
     """Where packages come from, on top of the user's own settings of uv, and how files reach the hosts."""
 
@@ -151,8 +161,8 @@ class Host:
     """Folder on the host for all that is ours; None: chosen on the host."""
     groups: tuple[str, ...] = ()
     vars: Mapping[str, Any] = field(default_factory=dict)
-    locked: str = ""
-    """Digest of the packages that a lock file or a bundle gives it; empty: a run finds them by itself."""
+    fixed: FixedPackages | None = None
+    """What a lock file or a bundle gives it; None: a run finds packages by itself."""
     place: Place | None = None
     """Where the inventory declares it."""
 

@@ -40,8 +40,10 @@ def environment_id(host: Host, inventory: Inventory) -> str:
 
     With ``match: minor`` it is the same for every patch version: which one a host has is known there only.
     """
+    if host.fixed:
+        return host.fixed.environment
     python = host.python.rpartition(".")[0] if host.interpreter.match == "minor" else host.python
-    return _hash([python, requirements(host, inventory), *([host.locked] if host.locked else [])])[:12]
+    return _hash([python, requirements(host, inventory)])[:12]
 
 
 def requirements(host: Host, inventory: Inventory) -> list[str]:

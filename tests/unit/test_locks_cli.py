@@ -20,6 +20,7 @@ from provisioner.cli import main
 from provisioner.cli.fixed import prepare, read_locks
 from provisioner.errors import InputError
 from provisioner.inventory.load import load_inventory
+from provisioner.ray.start import environment_id
 from tests.index import Index
 from tests.interpreters import mirror, pretended
 
@@ -215,9 +216,14 @@ def test_a_lock_keeps_what_a_run_found_on_this_machine(fresh: Workplace, provisi
     locks = read_locks(inventory)
     assert locks
     assert locks.environments[0].lock.digest == found.digest
-    assert {wheel.version for each in locks.environments for wheel in each.lock.wheels if wheel.name == "click"} == {
-        "8.1"
-    }
+    assert locks.environments[0].environment == environment_id(inventory.head, inventory), "it restarts nothing"
+    assert locks.environments[1].environment != environment_id(inventory.host("pc"), inventory)
+    provision("lock")
+    assert read_locks(inventory) == locks
+    provision("lock", "--upgrade")
+    upgraded = read_locks(inventory)
+    assert upgraded
+    assert upgraded.environments[0].environment != locks.environments[0].environment
 
 
 def test_a_run_takes_exactly_what_is_locked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,8 +232,11 @@ def test_a_run_takes_exactly_what_is_locked(folder: Path, monkeypatch: pytest.Mo
     fixed, artifacts = prepare(plain, None)
     lock = artifacts.lock(LINUX, "3.11.9", ("redis", "ray[default]==2.60.0"))
     assert {wheel.name: wheel.version for wheel in lock.wheels}["click"] == "8.1"
-    assert {host.locked for host in fixed.hosts[:2]} == {lock.digest}
-    assert fixed.hosts[2].locked not in ("", lock.digest)
+    settled = [host.fixed for host in fixed.hosts]
+    assert settled[0] is not None
+    assert settled[0].digest == lock.digest
+    assert settled[0] == settled[1] != settled[2]
+    assert [environment_id(host, fixed) for host in fixed.hosts] == [each.environment for each in settled if each]
     assert artifacts.path(lock.wheels[0].sha256).is_file()
     archive = artifacts.interpreter({"os": "windows", "arch": "AMD64"}, "3.11.9", plain.head.interpreter.mirror)
     assert artifacts.path(archive.sha256).stat().st_size == archive.size
@@ -374,7 +383,7 @@ def test_a_bundle_needs_neither_index_nor_uv_nor_cache(
             assert len(opened.read()) == content.size == file.size
     assert artifacts.path(archive.sha256).stat().st_size == archive.size
     assert index.asked == []
-    assert all(host.locked for host in fixed.hosts)
+    assert all(host.fixed for host in fixed.hosts)
 
 
 def test_the_same_locks_give_the_same_bundle(folder: Path, provision: Provision) -> None:

@@ -137,6 +137,21 @@ def test_it_is_built_once_and_works(bare: Site) -> None:
     assert site.environment("e1").observe(site.host()) == site.environment("e2").observe(site.host()) == []
 
 
+@pytest.mark.parametrize(("lock", "good"), [("d", True), ("another", False)])
+def test_packages_that_were_settled_before_the_run_must_be_those_that_are_there(
+    lock: str, good: bool, site: Site
+) -> None:
+    settled = make("environment", id="e1", requirements=["one", "two"], check=["one"], lock=lock)
+    assert shown(settled.observe(site.host())) == [("add", f"environment {HERE}-e1", "", "one, two")]
+    site.environment().ensure(site.host())
+    if good:
+        assert settled.observe(site.host()) == []
+        return
+    with pytest.raises(Failure, match=f"{HERE}-e1 holds other packages than were locked") as caught:
+        settled.observe(site.host())
+    assert "provision lock --upgrade" in caught.value.remedy
+
+
 @pytest.mark.parametrize(
     "damage",
     [

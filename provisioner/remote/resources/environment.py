@@ -29,7 +29,7 @@ ROOM = 6
 
 class Environment(Resource):
     """Params: ``id`` (hash of what goes in), ``requirements``, ``check`` (modules to import), ``versions`` that they
-    must have.
+    must have, ``lock`` (digest of the packages, if they were settled before the run).
 
     The folder carries the host's exact Python and the id, so a new version is built beside the old one, and whatever
     starts from an environment names it: that is the switch. A folder counts only with the ``environment.json`` that is
@@ -39,9 +39,15 @@ class Environment(Resource):
     kind = "environment"
 
     def observe(self, host: Host) -> List[Difference]:
-        if _complete(host, self.params["id"]):
-            return []
+        found = _complete(host, self.params["id"])
         what = "environment %s" % os.path.basename(host.environment(self.params["id"]))
+        if found:
+            if found.get("lock") != self.params.get("lock", found.get("lock")):
+                raise Failure(
+                    "%s holds other packages than were locked: it was made by a run without that lock" % what,
+                    "`provision lock --upgrade` has another one made beside it",
+                )
+            return []
         return [difference("add", what, after=", ".join(self.params["requirements"]))]
 
     def ensure(self, host: Host) -> str:
@@ -171,10 +177,13 @@ def read_stamp(folder: str) -> Optional[Dict[str, Any]]:
     return stamp if isinstance(stamp, dict) else None
 
 
-def _complete(host: Host, identity: str) -> bool:
+def _complete(host: Host, identity: str) -> Optional[Dict[str, Any]]:
+    """Return the stamp of the environment with that identity, None if it is not complete."""
     folder = host.environment(identity)
     stamp = read_stamp(folder)
-    return stamp is not None and stamp.get("id") == identity and os.path.exists(host.platform.interpreter_of(folder))
+    if stamp is None or stamp.get("id") != identity or not os.path.exists(host.platform.interpreter_of(folder)):
+        return None
+    return stamp
 
 
 def _unpack_uv(wheel: str, folder: str) -> str:
