@@ -30,7 +30,7 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     about = "{name}-{version}.dist-info/"
     with zipfile.ZipFile(folder + "/" + name, "w") as wheel:
         for path, text in {{
-            "{name}.py": "VERSION = '{version}'",
+            "{name}.py": "VERSION = '{version}' # " + str({salt}),
             about + "METADATA": "Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n",
             about + "WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: %s\\n" % TAG,
             about + "RECORD": "",
@@ -57,8 +57,11 @@ def make_wheel(folder: Path, name: str, release: str, tag: str = "py3-none-any",
     return file
 
 
-def make_sdist(folder: Path, name: str, release: str, builds: str = "py3-none-any") -> Path:
-    """Write a source archive with a build backend of its own, which makes a wheel with that tag."""
+def make_sdist(folder: Path, name: str, release: str, builds: str = "py3-none-any", salt: str = "0") -> Path:
+    """Write a source archive with a build backend of its own, which makes a wheel with that tag.
+
+    ``salt`` is an expression that is evaluated for each build; its value becomes part of the wheel.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}-{release}.tar.gz"
     project = f'[project]\nname = "{name}"\nversion = "{release}"\n'
@@ -67,7 +70,7 @@ def make_sdist(folder: Path, name: str, release: str, builds: str = "py3-none-an
         for path, text in {
             "PKG-INFO": f"Metadata-Version: 2.2\nName: {name}\nVersion: {release}\n",
             "pyproject.toml": project + system,
-            "backend.py": _BACKEND.format(name=name, version=release, tag=builds),
+            "backend.py": _BACKEND.format(name=name, version=release, tag=builds, salt=salt),
         }.items():
             entry = tarfile.TarInfo(f"{name}-{release}/{path}")
             entry.size = len(text.encode())
@@ -104,8 +107,8 @@ class Index:
     def add(self, name: str, release: str, tag: str = "py3-none-any", needs: Sequence[str] = ()) -> Path:
         return make_wheel(self.folder, name, release, tag, needs)
 
-    def add_sdist(self, name: str, release: str, builds: str = "py3-none-any") -> Path:
-        return make_sdist(self.folder, name, release, builds)
+    def add_sdist(self, name: str, release: str, builds: str = "py3-none-any", salt: str = "0") -> Path:
+        return make_sdist(self.folder, name, release, builds, salt)
 
     def add_uv(self) -> None:
         """Offer what passes for the uv that is installed here, for every platform."""

@@ -8,10 +8,12 @@ same locks give the same bytes.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +34,8 @@ _EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The time of every entry: the oldest that a zip file knows."""
 _LONGEST_MANIFEST = 64 << 20
 _CHUNK = 1 << 20
+_ABANDONED = 600.0
+"""Seconds without a word written after which a half bundle is nobody's."""
 _COPY_AGAIN = "copy it again from where it was made, or make it anew: provision bundle"
 
 File = Wheel | Archive
@@ -224,7 +228,12 @@ def _member(file: File) -> str:
 @contextlib.contextmanager
 def _aside(target: Path) -> Iterator[Path]:
     """Yield the name of a file beside the target, removed in the end if it is still there."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.absolute().parent)
+    folder, prefix = target.absolute().parent, f".{target.name}.part-"
+    for left in folder.glob(f"{glob.escape(prefix)}*"):
+        with contextlib.suppress(OSError):  # of a run that was killed: nobody has written to it for a while
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                left.unlink()
+    handle, name = tempfile.mkstemp(prefix=prefix, dir=folder)
     os.close(handle)
     try:
         yield Path(name)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from provisioner.artifacts.platform import Platform
@@ -248,7 +249,9 @@ class Run:
         lock = self.artifacts.lock(args["facts"], args["python"], wanted, declared=Platform.of_host(asker))
         if not self.artifacts.fixed and not self._told_of_locking.is_set():
             self._told_of_locking.set()
-            remedy = f"`provision lock {self._inventory.file}` keeps this set for the next time"
+            file, here = self._inventory.file, Path.cwd()
+            name = file.relative_to(here) if file.is_relative_to(here) else file
+            remedy = f"`provision lock {name}` keeps this set for the next time"
             self.emit(Notice(self.now(), "", "the packages were locked for this run only", remedy))
         wheels, uv = [self._file(wheel) for wheel in lock.wheels], self._file(lock.uv)
         return {"digest": lock.digest, "requirements": lock.requirements, "wheels": wheels, "uv": uv}

@@ -10,8 +10,11 @@ import pytest
 
 from provisioner.artifacts import Artifacts, Cache, Platform
 from provisioner.artifacts.compile import Request
+from provisioner.artifacts.locking import lock_cluster
+from provisioner.artifacts.lockset import LockSet
 from provisioner.artifacts.resolve import resolve_lock
 from provisioner.errors import ProvisionError
+from provisioner.inventory.load import load_inventory
 
 LINUX = {"os": "linux", "arch": "x86_64", "libc": "glibc", "libc_version": "2.36"}
 WINDOWS = {"os": "windows", "arch": "AMD64"}
@@ -65,3 +68,32 @@ def test_what_does_not_exist_is_said_plainly(
 ) -> None:
     with pytest.raises(ProvisionError, match=words):
         resolve_lock(Request(Platform.from_facts(facts), "3.11.9", (requirement,)), Cache(tmp_path))
+
+
+FLEET = """\
+cluster: net
+python: {version: 3.11.9, source: system}
+ray: {version: 2.60.0}
+head:
+  ctl: {address: 127.0.0.1}
+workers:
+  pc: {address: 127.0.0.2, os: windows}
+  mac: {address: 127.0.0.3, os: macos, arch: aarch64}
+  old: {address: 127.0.0.4, glibc: "2.17"}
+"""
+
+
+def test_a_mixed_fleet_is_locked_with_the_same_versions(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yml").write_text(FLEET)
+    inventory, artifacts = load_inventory(tmp_path / "fleet.yml"), Artifacts(tmp_path / "cache")
+    began = time.monotonic()
+    locks = lock_cluster(inventory, artifacts, None)
+    print(f"four platforms locked in {time.monotonic() - began:.1f} s")
+    versions: dict[str, set[str]] = {}
+    for each in locks.environments:
+        for wheel in each.lock.wheels:
+            versions.setdefault(wheel.name, set()).add(wheel.version)
+    assert len(locks.environments) == 4
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+    assert lock_cluster(inventory, artifacts, locks) == locks
+    assert LockSet.from_data(locks.to_data()) == locks

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from provisioner.artifacts.bundle import Bundle, File
+from provisioner.artifacts.slice import Slice
 from provisioner.cli import main
 from provisioner.cli.fixed import prepare, read_locks
-from provisioner.errors import InputError
+from provisioner.errors import InputError, ProvisionError
 from provisioner.inventory.load import load_inventory
 from provisioner.ray.start import environment_id
 from tests.index import Index
@@ -511,3 +513,60 @@ def test_a_host_of_another_platform_is_refused_with_what_to_write(folder: Path, 
         assert "provision lock inventory.yml" in caught.value.remedy
     with pytest.raises(HostFailed, match=r"nothing for Python 3\.11\.2"):
         artifacts.lock(LINUX, "3.11.2", ("ray[default]==2.60.0", "redis"), declared=declared)
+
+
+def test_what_a_killed_run_left_goes_in_time(folder: Path, provision: Provision) -> None:
+    for name, age in (("old", 3600.0), ("new", 0.0)):
+        half = folder / f".all.bundle.part-{name}"
+        half.write_bytes(b"half")
+        os.utime(half, (time.time() - age, time.time() - age))
+    assert provision("bundle", "-o", "all.bundle").code == 0
+    assert [path.name for path in folder.glob(".all.bundle*")] == [".all.bundle.part-new"]
+
+
+def test_a_package_that_was_built_here_is_locked_and_bundled(
+    fresh: Workplace, provision: Provision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh.index.add_sdist("old", "0.6")
+    edit(fresh.folder / "inventory.yml", ("artifacts:\n", "packages: [old]\nartifacts:\n  sdists: [old]\n"))
+    edit(fresh.folder / "inventory.yml", ("packages: [demo], ", ""))
+    assert provision("lock").code == 0
+    text = (fresh.folder / "inventory.lock.yml").read_text()
+    assert "file: old-0.6.tar.gz" in text
+    assert str(fresh.folder / "cache") not in text
+    assert provision("bundle", "-o", "all.bundle").code == 0
+    wanted = ("old", "ray[default]==2.60.0", "redis")
+    inventory = load_inventory(Path("inventory.yml"))
+    monkeypatch.setenv("PROVISION_CACHE", str(fresh.folder / "another cache"))
+    _, elsewhere = prepare(inventory, None)
+    built = {wheel.name: wheel for wheel in elsewhere.lock(LINUX, "3.11.9", wanted).wheels}["old"]
+    assert elsewhere.path(built.sha256).name == "old-0.6-py3-none-any.whl", "the same sources give the same wheel"
+    _, bundled = prepare(inventory, "all.bundle")
+    assert isinstance(bundled.open(built.sha256), Slice)
+
+
+def test_sources_that_build_to_another_file_are_refused(
+    fresh: Workplace, provision: Provision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh.index.add_sdist("old", "0.6", salt="__import__('os').urandom(8).hex()")
+    edit(fresh.folder / "inventory.yml", ("artifacts:\n", "packages: [old]\nartifacts:\n  sdists: [old]\n"))
+    edit(fresh.folder / "inventory.yml", ("packages: [demo], ", ""))
+    assert provision("lock").code == 0
+    inventory, wanted = load_inventory(Path("inventory.yml")), ("old", "ray[default]==2.60.0", "redis")
+    _, here = prepare(inventory, None)
+    built = {wheel.name: wheel for wheel in here.lock(LINUX, "3.11.9", wanted).wheels}["old"]
+    kept = folder_with(fresh.folder / "kept", here.path(built.sha256))
+    monkeypatch.setenv("PROVISION_CACHE", str(fresh.folder / "another cache"))
+    _, elsewhere = prepare(inventory, None)
+    with pytest.raises(ProvisionError, match="building it here gives another file") as caught:
+        elsewhere.lock(LINUX, "3.11.9", wanted)
+    assert "find_links" in caught.value.remedy
+    edit(fresh.folder / "inventory.yml", ("artifacts:\n", f"artifacts:\n  find_links: [{kept}]\n"))
+    _, elsewhere = prepare(load_inventory(Path("inventory.yml")), None)
+    assert built in elsewhere.lock(LINUX, "3.11.9", wanted).wheels
+
+
+def folder_with(folder: Path, file: Path) -> Path:
+    folder.mkdir()
+    shutil.copy(file, folder / file.name)
+    return folder
