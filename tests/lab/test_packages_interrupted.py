@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,6 @@ def test_broken_off_at_every_stage(cluster: Cluster, break_off: Callable[[Cluste
     assert cluster.apply(*prepare).changed() == []
     assert cluster.check(*prepare).differences() == []
     for machine in cluster.machines:
-        wait_until(lambda machine=machine: program_ended(machine), "the programs on the host to end", 100)
+        wait_until(partial(program_ended, machine), "the programs on the host to end", 100)
         assert machine.exec(["sh", "-c", HALF]).stdout == ""
         assert machine.exec(["sh", "-c", LOOK], timeout=60).stdout == ""
