@@ -80,6 +80,18 @@ def test_check_afterwards_finds_nothing(story: Story) -> None:
     assert set(story.check_after.status().values()) == {"ok"}
 
 
+def test_to_lock_what_hosts_have_restarts_nothing(story: Story) -> None:
+    before = undisturbed(story.machines)
+    made = story.cluster.provision("lock", story.cluster.inventory)
+    assert made.code == 0, made.err
+    try:
+        assert story.cluster.check().differences() == []
+        assert story.cluster.apply().changed() == []
+    finally:
+        story.cluster.inventory.with_name("lab.lock.yml").unlink()
+    assert undisturbed(story.machines) == before
+
+
 @pytest.mark.parametrize("verb", ["apply", "check"])
 def test_nothing_to_do_costs_one_connection_and_one_exec(story: Story, verb: str) -> None:
     before = undisturbed(story.machines)
