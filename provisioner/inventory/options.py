@@ -166,9 +166,10 @@ def _packages(requirements: list[str]) -> tuple[str, ...]:
 
     for requirement in requirements:
         try:
-            Requirement(requirement)
+            url = Requirement(requirement).url
         except InvalidRequirement as error:
             raise BadValue(f"'{requirement}' is no requirement: {str(error).splitlines()[0]}") from None
+        values.forbid_credentials(url or "")
         if requirement.lower().split("[")[0].split("=")[0].strip() == "ray":
             raise BadValue("Ray itself is not a package of the inventory; its version is 'ray: {version: ...}'")
     return tuple(requirements)

@@ -219,6 +219,7 @@ BAD: list[tuple[str, str, str]] = [
     (HEAD + "packages: duckdb\n", "5:11", "'packages' wants a list; got 'duckdb'"),
     (HEAD + "packages: [3]\n", "5:12", "item 1 of 'packages' wants a requirement"),
     (HEAD + "packages: ['ray[serve]==2.0']\n", "5:11", "Ray itself is not a package"),
+    (HEAD + "packages: ['x @ https://me:pw@h/x-1-py3-none-any.whl']\n", "5:11", "in a URL is not kept secret"),
     (HEAD + "packages: [a, a]\n", "5:11", "'packages' holds the same value twice"),
     (HEAD + "service: sytemd\n", "5:10", "wants one of auto, systemd, systemd-user, process; got 'sytemd'"),
     (HEAD + "root: opt/x\n", "5:7", "'root' wants an absolute path"),

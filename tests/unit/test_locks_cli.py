@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import shutil
 import socket
 import time
@@ -22,6 +23,7 @@ from provisioner.cli import main
 from provisioner.cli.fixed import prepare, read_locks
 from provisioner.errors import InputError, ProvisionError
 from provisioner.inventory.load import load_inventory
+from provisioner.inventory.lockfile import write_lock_file
 from provisioner.ray.start import environment_id
 from tests.index import Index
 from tests.interpreters import mirror, pretended
@@ -486,6 +488,31 @@ def test_a_bundle_and_a_lock_file_must_agree(fresh: Workplace, provision: Provis
         prepare(load_inventory(Path("inventory.yml")), "all.bundle")
     provision("bundle", "-o", "all.bundle")
     prepare(load_inventory(Path("inventory.yml")), "all.bundle")
+
+
+@contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """Let no file of this process grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_spoils_neither_bundle_nor_lock_file(
+    folder: Path, finished: Workplace, provision: Provision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVISION_CACHE", str(finished.folder / "cache"))
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with full_disk(2000):
+        done = provision("bundle", "-o", "all.bundle")
+        assert done.code == 1
+        assert "cannot write all.bundle" in done.err
+        with pytest.raises(InputError, match=r"cannot write .*inventory\.lock\.yml"):
+            write_lock_file(folder / "inventory.lock.yml", {"text": "long" * 1000}, "comment")
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
 def test_a_bundle_that_cannot_be_written_leaves_nothing(folder: Path, provision: Provision) -> None:
