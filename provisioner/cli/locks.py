@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -25,7 +26,7 @@ SHOWN_PACKAGES = 40
 """Lines about packages of one kind of host at most."""
 
 
-def lock(inventory_name: str | None, upgrade: bool) -> None:
+def lock(inventory_name: str | None, upgrade: bool, as_json: bool) -> None:
     """Write the lock file of an inventory, and say what is new in it."""
     inventory = _load(inventory_name)
     artifacts = Artifacts(options=inventory.artifacts)
@@ -40,7 +41,12 @@ def lock(inventory_name: str | None, upgrade: bool) -> None:
         f"Written by `provision lock {inventory.file.name}`; keep it beside that file."
     )
     written = write_lock_file(file, made.to_data(), comment)
-    for change in changes(inventory, former, made):
+    news = changes(inventory, former, made)
+    if as_json:
+        about = {"cluster": inventory.cluster, "inventory": shown(inventory.file), "lock_file": shown(file)}
+        click.echo(json.dumps({**about, "written": written, "environments": [_news(each) for each in news]}, indent=2))
+        return
+    for change in news:
         _say(change)
     click.echo(f"{shown(file)} {'written' if written else 'is as it was'}")
 
@@ -82,6 +88,19 @@ def _readable(inventory: Inventory) -> bool:
     except InputError:
         return False
     return True
+
+
+def _news(change: Change) -> dict[str, Any]:
+    return {
+        "platform": change.need.platform_key,
+        "python": change.need.python,
+        "hosts": list(change.hosts),
+        "packages": change.packages,
+        "new": change.new,
+        "added": dict(change.added),
+        "changed": {name: list(versions) for name, versions in change.changed.items()},
+        "removed": dict(change.removed),
+    }
 
 
 def _say(change: Change) -> None:

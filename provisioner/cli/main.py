@@ -106,7 +106,8 @@ def teardown(**flags: Any) -> None:
 @cli.command()
 @click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]")
 @click.option("--upgrade", is_flag=True, help="Take the newest versions; without it those locked stay if they fit.")
-def lock(inventory: str | None, upgrade: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print what is new as one JSON document.")
+def lock(inventory: str | None, upgrade: bool, as_json: bool) -> None:
     """Keep the exact packages: write INVENTORY.lock.yml, which later runs use.
 
     It holds every package with its hash, for every platform in the inventory, and the interpreters. Keep it beside the
@@ -114,7 +115,7 @@ def lock(inventory: str | None, upgrade: bool) -> None:
     """
     from provisioner.cli.locks import lock as write
 
-    write(inventory, upgrade)
+    write(inventory, upgrade, as_json)
 
 
 @cli.command()

@@ -199,6 +199,14 @@ def test_versions_stay_until_an_upgrade_and_what_is_new_is_shown(fresh: Workplac
         "  - demo 1.0",
         "inventory.lock.yml written",
     ]
+    before = (folder / "inventory.lock.yml").read_text()
+    upgraded = json.loads(provision("lock", "--upgrade", "--json").out)
+    assert (upgraded["lock_file"], upgraded["written"]) == ("inventory.lock.yml", True)
+    assert upgraded["environments"][0] == {
+        "platform": "linux-x86_64-glibc2.28", "python": "3.11.9", "hosts": ["ctl", "w1"], "packages": 4, "new": False,
+        "added": {"fresh": "0.1"}, "changed": {"click": ["8.1", "8.2"]}, "removed": {},
+    }  # fmt: skip
+    (folder / "inventory.lock.yml").write_text(before)
     assert provision("lock", "--upgrade").out.splitlines() == [
         "linux-x86_64-glibc2.28, Python 3.11.9 (ctl, w1): 4 packages, 1 added, 1 changed",
         "  + fresh 0.1",
