@@ -183,6 +183,16 @@ def test_a_half_one_is_built_anew(site: Site) -> None:
     assert not (site.folder() / "left over").exists()
 
 
+def test_one_that_another_run_has_made_meanwhile_is_left_alone(site: Site) -> None:
+    late = site.environment()
+    assert late.observe(site.host()) != []
+    site.environment().ensure(site.host())
+    (site.folder() / "in use").touch()
+    assert late.ensure(site.host()) == "made by another run meanwhile"
+    assert (site.folder() / "in use").exists()
+    assert site.locked == 1
+
+
 def test_one_that_cannot_be_imported_is_not_used(site: Site) -> None:
     with pytest.raises(Failure) as caught:
         site.environment(check=("one", "three")).ensure(site.host())

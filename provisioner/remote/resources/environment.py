@@ -51,6 +51,8 @@ class Environment(Resource):
         return [difference("add", what, after=", ".join(self.params["requirements"]))]
 
     def ensure(self, host: Host) -> str:
+        if not self.observe(host):
+            return "made by another run meanwhile"  # Ray may run out of it: it must not be built anew
         interpreter = host.interpreter()
         if interpreter is None:
             raise Failure("no task has looked for Python", "put a task with `python: {}` before this one")
