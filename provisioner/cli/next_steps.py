@@ -36,6 +36,7 @@ def next_commands(
 ) -> tuple[tuple[str, str], ...]:
     """Return the commands that make sense now, with the playbook and the limit of this one."""
     same = _typed(file, flags)
+    down = _typed(file, {**flags, "bundle": None})
     if code in (3, 4):
         hint = "look again" if verb == "check" else "it goes on where it stopped"
         return ((f"provision {verb} {same}", f"once the cause is gone: {hint}"),)
@@ -53,7 +54,7 @@ def next_commands(
     return (
         *tunnel,
         (f"provision check {same}", "see what differs"),
-        (f"provision teardown {same}", "stop Ray and remove all but the environments"),
+        (f"provision teardown {down}", "stop Ray and remove all but the environments"),
     )
 
 
