@@ -79,6 +79,8 @@ def _prepare(verb: Verb, inventory: Inventory, limit: tuple[str, ...], flags: Fl
     artifacts = Artifacts(options=inventory.artifacts)
     if verb in ("apply", "check"):  # what stands must come down or go back, whatever is declared now
         check_early(inventory, artifacts.cache, fixed=is_fixed(inventory, flags["bundle"]))
+        if verb == "apply" and not flags["bundle"]:
+            inventory.require_logins()
         inventory, artifacts = prepare(inventory, flags["bundle"])
     return Run(inventory, playbook, options, artifacts, begun)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from provisioner.errors import Place
+from provisioner.errors import InputError, Place
 
 Role = Literal["head", "worker"]
 ServiceManager = Literal["auto", "systemd", "systemd-user", "process"]
@@ -41,6 +41,25 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))
+
+
+class MissingSecret(Secret):
+    """A secret that could not be read, and is not needed by every command: whoever needs it hears why.
+
+    Args:
+        why: what a user should hear.
+        place: where the inventory asks for it.
+    """
+
+    __slots__ = ("_why",)
+
+    def __init__(self, why: str, place: Place | None) -> None:
+        super().__init__("", "missing")
+        self._why = InputError(why, place=place)
+
+    def reveal(self) -> str:
+        """Raise the InputError that says why."""
+        raise self._why
 
 
 @dataclass(frozen=True)
@@ -200,6 +219,12 @@ class Inventory:
         """Return the host of that name; KeyError if there is none."""
         return next(host for host in self.hosts if host.name == name)
 
+    def require_logins(self) -> None:
+        """Raise an InputError if the password of a package index is missing."""
+        for index in self.artifacts.indexes:
+            if index.password:
+                index.password.reveal()
+
     def secrets(self) -> tuple[str, ...]:
         """Every secret value of the inventory, for redaction."""
         found: set[str] = set()
@@ -207,5 +232,6 @@ class Inventory:
             ray = (*host.ray.env.values(), *host.ray.options.values())
             candidates = (host.ssh.password, host.ssh.passphrase, host.become_password, *ray)
             found.update(value.reveal() for value in candidates if isinstance(value, Secret))
-        found.update(index.password.reveal() for index in self.artifacts.indexes if index.password)
+        passwords = [index.password for index in self.artifacts.indexes if index.password]
+        found.update(each.reveal() for each in passwords if not isinstance(each, MissingSecret))
         return tuple(sorted(found))

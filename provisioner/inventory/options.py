@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from provisioner.errors import Place
 from provisioner.inventory import values
 from provisioner.inventory.document import Document, Step
-from provisioner.inventory.model import ArtifactOptions, Index
+from provisioner.inventory.model import ArtifactOptions, Index, MissingSecret
 from provisioner.inventory.problems import Problems
 from provisioner.inventory.values import BadValue
 
@@ -113,19 +114,24 @@ class Reader:
 
     def _artifact(self, key: str, value: Any) -> Any:
         if key == "index":
-            return self._index(value)
+            return self._index(value, self._document.place("artifacts", key))
         if key == "extra_indexes":
-            return tuple(self._index(index) for index in value)
+            return tuple(
+                self._index(index, self._document.place("artifacts", key, at)) for at, index in enumerate(value)
+            )
         if key == "find_links":
             return tuple(values.place_url(text, self._folder) for text in value)
         if key == "constraints":
             return tuple(values.existing_file(text, self._folder) for text in value)
         return tuple(value) if key == "sdists" else value
 
-    def _index(self, value: str | Mapping[str, Any]) -> Index:
+    def _index(self, value: str | Mapping[str, Any], place: Place) -> Index:
         given: Mapping[str, Any] = {"url": value} if isinstance(value, str) else value
         values.forbid_credentials(given["url"])
-        password = self._secret(given["password"]) if "password" in given else None
+        try:
+            password = self._secret(given["password"]) if "password" in given else None
+        except BadValue as error:  # with a bundle, and to tear down, nobody asks the index
+            password = MissingSecret(str(error), place)
         return Index(given["url"], given.get("username"), password)
 
     def _plain(self, key: str, value: Any) -> Any:
