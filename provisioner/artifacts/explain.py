@@ -13,16 +13,22 @@ _NEXT_STEP = re.compile(r"\.\s+(?=And because |Because |So, because )")
 _CONCLUSION = re.compile(r",? we can conclude that .*|^(?:And because|Because|So, because) ")
 _NETWORK = ("Failed to fetch", "error sending request", "dns error", "Request failed after", "Could not connect")
 _WITHOUT_WHEEL = re.compile(r"(\S+) ha(?:ve|s) no (?:usable wheels|wheels with a matching)")
+_NO_REQUIREMENT = re.compile(r"Couldn't parse requirement in `([^`]+)` at position \d+ (.*)")
 _LONGEST = 400
 LOGIN_REMEDY = (
-    "Give user and password: `artifacts: {index: {url:, username:, password:}}`, UV_DEFAULT_INDEX or ~/.netrc."
+    "Give the right user and password: `artifacts: {index: {url:, username:, password:}}`, "
+    "UV_DEFAULT_INDEX or ~/.netrc."
 )
 
 
 class Unsatisfiable(ProvisionError):
-    """No set of packages fits. ``names`` are those that have no wheel to use."""
+    """No set of packages fits.
+
+    ``names`` are those that have no wheel to use, ``about`` is the requirement that can't be met, if it is one alone.
+    """
 
     names: frozenset[str] = frozenset()
+    about: str = ""
 
 
 def explain(stderr: str, requirements: Sequence[str], target: str, nearest: str = "") -> ProvisionError:
@@ -49,7 +55,13 @@ def explain(stderr: str, requirements: Sequence[str], target: str, nearest: str 
     if "No solution found" in flat:
         error = _unsatisfiable(flat, hint, requirements, target, nearest)
         error.names = frozenset(_name(match) for match in _WITHOUT_WHEEL.findall(flat))
+        error.about = _sole_subject(flat)
         return error
+    if match := _NO_REQUIREMENT.search(flat):
+        return ProvisionError(
+            f"a line of {match[1]} is no requirement: {_shortened(match[2])}",
+            remedy="Write one on each line, such as numpy<2.",
+        )
     reason = _shortened(flat) or "uv gave no reason"
     return ProvisionError(f"uv could not lock the packages for {target}: {reason}", remedy=_shortened(hint))
 
@@ -66,7 +78,7 @@ def _unreachable(flat: str, last: str) -> ProvisionError:
         "If a proxy opens TLS here, set SSL_CERT_FILE to the file with its certificate authority."
         if "certificate" in flat
         else "Only this machine needs the internet: look at its connection, set HTTPS_PROXY for a proxy, "
-        "or UV_DEFAULT_INDEX for a mirror."
+        "or name a mirror (`artifacts: {index: URL}`, or UV_DEFAULT_INDEX)."
     )
     reason = re.sub(r" \(os error \d+\)", "", last)
     return ProvisionError(f"the package index {_address(flat)} cannot be used: {reason}", remedy=remedy)
@@ -86,7 +98,7 @@ def _unsatisfiable(flat: str, hint: str, requirements: Sequence[str], target: st
     if (match := re.search(r"there is no version of (\S+?),? and ", flat)) and _name(match[1]) in names:
         return Unsatisfiable(
             f"{match[1]} does not exist in the package index",
-            remedy=choice or "Choose a version that has been released.",
+            remedy=choice or "Choose a version that it has, or look at which index is asked.",
         )
     if (match := re.search(r"(\S+) was not found in the package registry", flat)) and _name(match[1]) in names:
         return Unsatisfiable(f"the package index has no package {match[1]}", remedy="Look at how its name is spelt.")
@@ -106,6 +118,14 @@ def _unsatisfiable(flat: str, hint: str, requirements: Sequence[str], target: st
         f"no set of packages satisfies what is asked for on {target}: {_shortened(reason)}",
         remedy="Loosen or change one of the versions named above.",
     )
+
+
+def _sole_subject(flat: str) -> str:
+    """Return the package that cannot be had whatever the others are, if there is one."""
+    signs = (r"there is no version of (\S+?),? and ", r"(\S+) was not found in the package registry",
+             r"(\S+) has no wheels with a matching", r"(\S+) ha(?:ve|s) no usable wheels")  # fmt: skip
+    found = (match for sign in signs if (match := re.search(sign, flat)))
+    return next((_name(match[1]) for match in found), "")
 
 
 def _name(requirement: str) -> str:

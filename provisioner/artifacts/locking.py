@@ -18,6 +18,7 @@ from provisioner.artifacts.resolve import fingerprint, kept_lock, make_lock
 from provisioner.artifacts.store import Artifacts
 from provisioner.errors import ProvisionError
 from provisioner.inventory.model import Host, Inventory
+from provisioner.inventory.whereabouts import place_of
 from provisioner.ray.start import environment_id
 
 Tell = Callable[[str], None]
@@ -53,12 +54,14 @@ def lock_cluster(
     made: list[Locked] = []
     for need, hosts in needs(inventory).items():
         tell(f"{need.what}: looking for packages")
+        about = ""
         try:
             installed = None if upgrade else kept_lock(fingerprint(_request(need, artifacts)), artifacts.cache)
             lock = _lock(need, artifacts, known, made, installed, upgrade, progress)
+            about = "python"
             archive = _interpreter(need, hosts, artifacts, known, tell, progress)
         except ProvisionError as error:
-            error.place = error.place or hosts[0].place
+            error.place = error.place or place_of(getattr(error, "about", about), hosts[0], inventory)
             raise
         name = _environment(need, environment_id(hosts[0], inventory), lock, known, installed)
         made.append(Locked(need.requirements, lock, name, archive))

@@ -211,8 +211,8 @@ hint: Packages were unavailable because the network was disabled.
 @pytest.mark.parametrize(
     ("stderr", "message", "remedy"),
     [
-        (UNKNOWN_VERSION, "ray==2.99.0 does not exist in the package index", "released"),
-        (UNKNOWN_VERSION_UV_0_9, "ray==2.99.0 does not exist in the package index", "released"),
+        (UNKNOWN_VERSION, "ray==2.99.0 does not exist in the package index", "which index is asked"),
+        (UNKNOWN_VERSION_UV_0_9, "ray==2.99.0 does not exist in the package index", "which index is asked"),
         (CONFLICT, "and you require ray==2.60.0; you require protobuf<3", "Loosen"),
         (NO_WHEEL, "ray==2.60.0 has no wheel for mars", "macosx_12_0_arm64"),
         (SDIST_ONLY, "docopt has no wheel, only a source archive", "sdists: [docopt]"),
