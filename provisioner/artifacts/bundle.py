@@ -36,6 +36,7 @@ _LONGEST_MANIFEST = 64 << 20
 _CHUNK = 1 << 20
 _ABANDONED = 600.0
 """Seconds without a word written after which a half bundle is nobody's."""
+_MAKE = "make one on a machine with internet: provision bundle"
 _COPY_AGAIN = "copy it again from where it was made, or make it anew: provision bundle"
 
 File = Wheel | Archive
@@ -91,9 +92,9 @@ class Bundle:
             with self.file.open("rb") as file:
                 return dict(self._parts(file))
         except FileNotFoundError:
-            raise InputError(f"there is no file {self.file}") from None
+            raise InputError(f"there is no file {self.file}", remedy=_MAKE) from None
         except OSError as error:
-            raise InputError(f"cannot read {self.file}: {error.strerror or error}") from None
+            raise InputError(f"cannot read {self.file}: {error.strerror or error}", remedy=_MAKE) from None
 
     def _parts(self, file: BinaryIO) -> Iterator[tuple[str, Slice]]:
         begin = file.read(30 + len(MANIFEST))
@@ -117,7 +118,7 @@ class Bundle:
         if begin.startswith(b"PK\x03\x04") and begin.endswith(MANIFEST.encode()):
             size = self.file.stat().st_size
             return InputError(f"{self.file} is cut off: there are {size} bytes of it", remedy=_COPY_AGAIN)
-        return InputError(f"{self.file} is no bundle", remedy="make one on a machine with internet: provision bundle")
+        return InputError(f"{self.file} is no bundle", remedy=_MAKE)
 
     def _manifest(self) -> dict[str, Any]:
         part = self._members[MANIFEST]
@@ -150,6 +151,17 @@ class Bundle:
 
     def _spoilt(self, why: str) -> InputError:
         return InputError(f"{self.file} is damaged: {why}", remedy=_COPY_AGAIN)
+
+
+def check_target(target: Path) -> None:
+    """Refuse a place where no bundle can be written, before anything is fetched for it; InputError if it is one."""
+    if target.is_dir():
+        raise InputError(f"{target} is a folder", remedy="name the file to write: --output FILE")
+    folder = target.absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"cannot write {target}: there is no folder {folder}", remedy="make it, or name another file")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write {target}: Permission denied", remedy="name a file elsewhere: --output FILE")
 
 
 def write_bundle(

@@ -12,6 +12,8 @@ from provisioner.errors import InputError
 from provisioner.inventory.lockfile import lock_file_of, read_lock_file
 from provisioner.inventory.model import FixedPackages, Inventory
 
+ELSEWHERE = " on a machine with internet, and bring the file here"
+
 if TYPE_CHECKING:
     from provisioner.artifacts.lockset import LockSet
 
@@ -40,7 +42,7 @@ def prepare(inventory: Inventory, bundle: str | None) -> tuple[Inventory, Artifa
 def _with_bundle(inventory: Inventory, name: str, kept: LockSet | None) -> tuple[Inventory, Artifacts]:
     from provisioner.artifacts.bundle import Bundle
 
-    bundle = Bundle(Path(name), _renewal(inventory, f"provision bundle {{}} -o {name}"))
+    bundle = Bundle(Path(name), _renewal(inventory, f"provision bundle {{}} -o {name}") + ELSEWHERE)
     artifacts = Artifacts(options=inventory.artifacts, locks=bundle.locks, bundle=bundle)
     check_fit(bundle.locks, inventory, artifacts)
     fixed = _fixed(inventory, bundle.locks)
@@ -74,12 +76,17 @@ def read_locks(inventory: Inventory) -> LockSet | None:
         return None
     from provisioner.artifacts.lockset import BadLock, LockSet
 
-    renewal = _renewal(inventory, "provision lock {}")
-    document = read_lock_file(file)
     try:
-        return LockSet.from_data(document.value, file.name, renewal)
-    except BadLock as error:
-        raise InputError(str(error), place=document.place(*error.path), remedy=renewal) from None
+        document = read_lock_file(file)
+        try:
+            return LockSet.from_data(document.value, file.name, _renewal(inventory, "provision lock {}"))
+        except BadLock as error:
+            raise InputError(str(error), place=document.place(*error.path)) from None
+    except InputError as error:
+        # `provision lock` keeps the versions of the file that is there, so it can't read a spoilt one either
+        again = f"take back the file as it was, or {_renewal(inventory, 'provision lock {} --upgrade')}"
+        error.remedy = f"{error.remedy}; or {again}" if error.remedy else again
+        raise
 
 
 def _renewal(inventory: Inventory, command: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from provisioner.artifacts import Cache
-from provisioner.artifacts.bundle import files_of, write_bundle
+from provisioner.artifacts.bundle import check_target, files_of, write_bundle
 from provisioner.artifacts.locking import Change, changes, lock_cluster, provide_all
 from provisioner.artifacts.store import Artifacts
 from provisioner.cli.fixed import check_fit, is_fixed, read_locks
@@ -57,6 +57,7 @@ def bundle(inventory_name: str | None, output: str | None) -> None:
     locks = read_locks(inventory)
     artifacts = Artifacts(options=inventory.artifacts, locks=locks)
     target = Path(output or f"{inventory.cluster}.bundle")
+    check_target(target)
     with Progress() as progress:
         if locks is None:
             locks = lock_cluster(inventory, artifacts, None, tell=progress.tell, progress=progress.fetched)

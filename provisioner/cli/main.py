@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,7 @@ def check(**flags: Any) -> None:
     _run("check", flags)
 
 
-@cli.command()
+@cli.command(short_help="Return to the environment that ran before.")
 @_shared
 @_yes
 def rollback(**flags: Any) -> None:
@@ -94,7 +96,7 @@ def rollback(**flags: Any) -> None:
     _run("rollback", flags)
 
 
-@cli.command()
+@cli.command(short_help="Stop Ray and undo what apply did.")
 @_shared
 @_yes
 @click.option("--purge", is_flag=True, help="Remove the environments and everything else of ours as well.")
@@ -103,7 +105,7 @@ def teardown(**flags: Any) -> None:
     _run("teardown", flags)
 
 
-@cli.command()
+@cli.command(short_help="Keep the exact packages for later runs.")
 @click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]")
 @click.option("--upgrade", is_flag=True, help="Take the newest versions; without it those locked stay if they fit.")
 @click.option("--json", "as_json", is_flag=True, help="Print what is new as one JSON document.")
@@ -115,10 +117,11 @@ def lock(inventory: str | None, upgrade: bool, as_json: bool) -> None:
     """
     from provisioner.cli.locks import lock as write
 
-    write(inventory, upgrade, as_json)
+    with _nothing_contacted():
+        write(inventory, upgrade, as_json)
 
 
-@cli.command()
+@cli.command(short_help="Pack all that hosts need, for use without internet.")
 @click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE", help="The file to write.  [default: CLUSTER.bundle]")
 def bundle(inventory: str | None, output: str | None) -> None:
@@ -128,7 +131,18 @@ def bundle(inventory: str | None, output: str | None) -> None:
     """
     from provisioner.cli.locks import bundle as write
 
-    write(inventory, output)
+    with _nothing_contacted():
+        write(inventory, output)
+
+
+@contextmanager
+def _nothing_contacted() -> Iterator[None]:
+    """End with code 1 whatever goes wrong: the others are about hosts."""
+    try:
+        yield
+    except ProvisionError as error:
+        error.exit_code = 1
+        raise
 
 
 def _run(verb: str, flags: dict[str, Any]) -> None:
@@ -137,14 +151,15 @@ def _run(verb: str, flags: dict[str, Any]) -> None:
     sys.exit(run_verb(verb, flags))
 
 
-@cli.command()
+@cli.command(short_help="Show the newest Ray and Python that go.")
 @click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 def versions(inventory: str | None, as_json: bool) -> None:
     """Show the newest versions of Ray and Python that go with every host; contacts none."""
     from provisioner.cli.versions import show_versions
 
-    sys.exit(show_versions(inventory, as_json))
+    with _nothing_contacted():
+        sys.exit(show_versions(inventory, as_json))
 
 
 @cli.command()
@@ -193,7 +208,7 @@ def sandbox_stop(folder: Path, remove: bool) -> None:
         machines.remove()
 
 
-@cli.command()
+@cli.command(short_help="Print a shell's completion script.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print a shell's completion script: eval "$(provision completion bash)"."""

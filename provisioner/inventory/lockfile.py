@@ -39,7 +39,7 @@ def read_lock_file(file: Path) -> Document:
         raise InputError(
             f"this lock file has format {found}, and this provisioner knows format {FORMAT}",
             place=document.place("format"),
-            remedy="upgrade the provisioner" if newer else "make it anew: provision lock",
+            remedy="upgrade the provisioner" if newer else "",
         )
     validate(document, SCHEMA)
     return document

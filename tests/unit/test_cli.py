@@ -6,17 +6,22 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import provisioner
 from provisioner.cli import main
+from provisioner.cli.main import cli
+from provisioner.cli.next_steps import next_commands
 from provisioner.errors import InputError
+from provisioner.inventory.load import load_inventory
 
 PACKAGE = Path(provisioner.__file__).parent
 INVENTORY = """\
@@ -78,6 +83,25 @@ def test_help_lists_the_commands_in_the_order_of_their_use(provision: Provision)
     assert (done.code, done.err) == (0, "")
     places = [done.out.index(f"\n  {name} ") for name in COMMANDS]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize("verb", ["apply", "check", "rollback", "teardown"])
+@pytest.mark.parametrize("code", [0, 2, 3])
+def test_commands_to_type_next_can_be_typed(verb: Any, code: int, folder: Path) -> None:
+    inventory = load_inventory(folder / "inventory.yml")
+    flags = {"playbook": "mine.yml", "limit": ("ctl",), "purge": False, "bundle": "all.bundle"}
+    if verb in ("rollback", "teardown"):
+        del flags["bundle"]
+    commands = [words for words, _ in next_commands(verb, code, inventory, folder / "inventory.yml", flags)]
+    for program, name, *words in (shlex.split(command) for command in commands if command.startswith("provision")):
+        command = cli.commands[name]
+        assert program == "provision"
+        assert command.make_context(name, words).params["limit"] == ("ctl",)
+    assert commands or code == 2 or (verb, code) == ("check", 0)
+
+
+def test_the_list_of_commands_cuts_no_sentence_short(provision: Provision) -> None:
+    assert "..." not in provision("--help").out.partition("Commands:")[2]
 
 
 def test_version(provision: Provision) -> None:

@@ -337,6 +337,7 @@ def test_a_lock_file_that_was_edited_is_named_with_its_place(
         assert done.code == 1
         assert f"inventory.lock.yml:{place}" in done.err
         assert words in done.err
+        assert "take back the file as it was, or run `provision lock inventory.yml --upgrade`" in done.err
 
 
 def test_an_upgrade_replaces_a_spoilt_lock_file(folder: Path, provision: Provision) -> None:
@@ -370,8 +371,8 @@ def test_what_cannot_be_locked_is_said_with_its_place(fresh: Workplace, provisio
     index.add("ray", "2.58.0", "cp311-cp311-manylinux2014_x86_64")
     edit(folder / "inventory.yml", ("2.60.0", "2.59.0"))
     done = provision("lock")
-    assert done.code == 3
-    assert "inventory.yml:7:3: ray[default]==2.59.0 does not exist in the package index" in done.err
+    assert done.code == 1
+    assert "inventory.yml:3:16: ray[default]==2.59.0 does not exist in the package index" in done.err
     assert "the nearest: 2.58.0 and 2.60.0" in done.err
     assert not (folder / "inventory.lock.yml").exists()
 
@@ -523,10 +524,60 @@ def test_a_full_disk_spoils_neither_bundle_nor_lock_file(
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
-def test_a_bundle_that_cannot_be_written_leaves_nothing(folder: Path, provision: Provision) -> None:
-    done = provision("bundle", "-o", "missing/all.bundle")
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("missing/all.bundle", "cannot write missing/all.bundle: there is no folder "),
+        ("mirror", "mirror is a folder"),
+    ],
+)
+def test_where_no_bundle_can_be_written_nothing_is_fetched_for_it(
+    output: str, words: str, fresh: Workplace, provision: Provision
+) -> None:
+    fresh.index.asked.clear()
+    done = provision("bundle", "-o", output)
     assert done.code == 1
-    assert "cannot write missing/all.bundle" in done.err
+    assert words in done.err
+    assert "-> " in done.err
+    assert fresh.index.asked == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "words"),
+    [
+        ("packages: [demo]", "packages: [demo, no-such-thing]", "10:58", "the package index has no package no-such-t"),
+        ("version: 3.11.9,", "version: 3.11.7,", "2:9", "there is no archive of Python 3.11.7 for linux x86_64 in "),
+    ],
+)
+def test_mistakes_that_only_show_while_locking_are_told_where_they_stand(
+    old: str, new: str, place: str, words: str, fresh: Workplace, provision: Provision
+) -> None:
+    edit(fresh.folder / "inventory.yml", (old, new))
+    done = provision("lock")
+    assert done.code == 1
+    assert f"inventory.yml:{place}: {words}" in done.err
+
+
+def test_a_line_of_constraints_that_says_nothing_is_named_with_its_file(fresh: Workplace, provision: Provision) -> None:
+    edit(fresh.folder / "inventory.yml", ("artifacts:\n", "artifacts:\n  constraints: [limits.txt]\n"))
+    (fresh.folder / "limits.txt").write_text("click<9\nnonsense here!\n")
+    done = provision("lock")
+    assert done.code == 1
+    assert "limits.txt is no requirement: Expected one of" in done.err
+
+
+def test_an_index_password_is_only_wanted_where_the_index_is_asked(
+    folder: Path, provision: Provision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("INDEX_PW")
+    wanted = "inventory.yml:5:10: the environment variable INDEX_PW, which should hold this secret, is not set"
+    for verb in ("apply", "lock"):
+        done = provision(verb)
+        assert (done.code, wanted in done.err) == (1, True), done
+    unreachable = 4
+    assert provision("apply", "--bundle", "all.bundle").code == unreachable
+    assert provision("teardown", "--yes").code == unreachable
+    assert provision("versions").code == 0
 
 
 def test_a_host_of_another_platform_is_refused_with_what_to_write(folder: Path, provision: Provision) -> None:
