@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 from provisioner.artifacts.archives import has_say
+from provisioner.artifacts.catalogue import local_path
 from provisioner.errors import InputError, Place
 from provisioner.inventory.document import load_document
 from provisioner.inventory.model import Host, Inventory
@@ -83,9 +85,16 @@ def _remedy(inventory: Inventory, fleet: Fleet, found: list[Problem], archives: 
     advice = [f"with every host would go: {listed}" if listed else _nothing_fits(fleet)]
     if {problem.about for problem in found} == {"python"}:
         advice.append(f"or write `python: {{version: {written(fleet.python)}, source: system}}` if the hosts have it")
+        advice += [f"or look at `mirror:`, there is no folder {folder}" for folder in _missing_mirrors(inventory)]
     if _might_be_fine(inventory, fleet, found):
         advice.append("or say what the hosts are, if they are something else: `os:` and `arch:`")
     return "; ".join(advice)
+
+
+def _missing_mirrors(inventory: Inventory) -> list[Path]:
+    """Return the mirrors that are meant to be folders of this machine and are none: a folder may have its own list."""
+    folders = {local_path(host.interpreter.mirror) for host in inventory.hosts}
+    return sorted(folder for folder in folders if folder and not folder.is_dir())
 
 
 def _might_be_fine(inventory: Inventory, fleet: Fleet, found: list[Problem]) -> bool:
