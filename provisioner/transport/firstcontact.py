@@ -9,6 +9,7 @@ removes. From then on one command starts the program on the interpreter that did
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ PYTHONS = f"{HOME}/python"
 over: ``SHA256.tar.gz`` (see remote/brought.py)."""
 ROOM = 6
 """An interpreter takes about this many times its archive's size, the archive included."""
+TELL = 0.5
+"""Seconds between two words about what was sent."""
 _PLAIN = re.compile(r"[A-Za-z0-9_./+:@~-]+")
 """Paths that no shell reads anything into."""
 
@@ -85,6 +88,8 @@ class FirstContact:
         self._choice = choice
         self._doing = doing
         self._shell = Shell(connection)
+        self._patience = delivery.Patience(connection)
+        self._told = 0.0
         self._brought: list[str] = []
         """Names of the interpreters that were brought before."""
         self._tried: set[str] = set()
@@ -240,15 +245,23 @@ class FirstContact:
         )
 
     def _tell_sent(self, sent: int, size: int) -> None:
-        self._doing(f"sending Python {self._choice.version}, {sent // 10**6} of {size // 10**6} MB")
+        self._tell(f"sending Python {self._choice.version}, {sent // 10**6} of {size // 10**6} MB")
 
     def _tell_laid(self, laid: int) -> None:
-        self._doing(f"laying out Python {self._choice.version}, {laid // 10**6} MB (the host has no tar)")
+        self._tell(f"laying out Python {self._choice.version}, {laid // 10**6} MB (the host has no tar)")
+
+    def _tell(self, text: str) -> None:
+        """Tell of progress, not too often."""
+        self._patience.moved()
+        now = time.monotonic()
+        if now - self._told > TELL:
+            self._told = now
+            self._doing(text)
 
     @contextmanager
     def _files(self, what: str) -> Iterator[SFTPClient]:
         """Open SFTP; whatever can't be written there is told, and how much room there is."""
-        with delivery.open_sftp(self._connection, self._host) as sftp:
+        with self._patience, delivery.open_sftp(self._connection, self._host) as sftp:
             try:
                 yield sftp
             except TimeoutError:

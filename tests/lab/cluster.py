@@ -73,6 +73,8 @@ class Cluster:
     name: str = "lab"
     port: int = 8265
     env: Mapping[str, str] | None = None
+    python: str = "python3"
+    """An interpreter on the head, to ask Ray with."""
 
     @property
     def head(self) -> Machine:
@@ -115,7 +117,7 @@ class Cluster:
 
     def nodes(self) -> list[Json]:
         """Return Ray's own list of living nodes, asked on the head; none if no dashboard answers."""
-        said = self.head.exec(["python3", "-c", ASK, f"http://127.0.0.1:{self.port}{NODES}"], check=False)
+        said = self.head.exec([self.python, "-c", ASK, f"http://127.0.0.1:{self.port}{NODES}"], check=False)
         if said.returncode != 0:
             return []
         rows: list[Json] = json.loads(said.stdout)["data"]["result"]["result"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +16,12 @@ import pytest
 
 from provisioner.engine.options import RunOptions
 from provisioner.engine.run import Run
-from provisioner.errors import HostFailed, ProvisionError
+from provisioner.errors import HostFailed, ProvisionError, Unreachable
 from provisioner.inventory.model import Host, Inventory, RayOptions
 from provisioner.playbook.load import load_playbook
 from provisioner.remote.unpacking import unpack
-from provisioner.transport import delivery, program
+from provisioner.sandbox import sftp
+from provisioner.transport import delivery, firstcontact, program
 from provisioner.transport.firstcontact import Choice, Parcel
 from tests import interpreters
 
@@ -41,7 +43,7 @@ def archive() -> interpreters.Archive:
 @pytest.fixture(autouse=True)
 def every_word(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have progress told with every piece that is sent."""
-    monkeypatch.setattr(delivery, "_TELL", -1.0)
+    monkeypatch.setattr(firstcontact, "TELL", -1.0)
 
 
 @pytest.fixture
@@ -239,6 +241,25 @@ def test_broken_off_while_sending(bare: Make, archive: interpreters.Archive) -> 
     assert host.left() == [f"python/{archive.sha256}.tar.gz.part"]
     assert host.contact(managed(archive))["python"] == archive.version
     assert host.left() == whole(archive)
+
+
+def test_a_link_that_is_cut_while_sending(
+    bare: Make, archive: interpreters.Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing tells us that it is, and a socket takes what we write until its buffer is full."""
+    host, cut = bare(), threading.Event()
+    monkeypatch.setattr(delivery.Patience.__init__, "__defaults__", (1.0,))
+    write = sftp.OpenFile.write
+
+    def stuck(self: sftp.OpenFile, offset: int, data: bytes) -> Any:
+        if offset > 3_000_000:
+            cut.wait(30)
+        return write(self, offset, data)
+
+    monkeypatch.setattr(sftp.OpenFile, "write", stuck)
+    with pytest.raises(Unreachable, match="broke off"):
+        host.contact(managed(archive))
+    cut.set()
 
 
 def test_a_half_unpacked_folder_is_never_used(bare: Make, archive: interpreters.Archive) -> None:
