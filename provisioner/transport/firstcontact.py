@@ -236,7 +236,7 @@ class FirstContact:
 
     def _does_not_run(self, tried: Said) -> HostFailed:
         for sign, message, remedy in _WHY_NOT:
-            if sign in tried.err + tried.out:
+            if sign in f"{tried.err} {tried.out} code {tried.code}":
                 return HostFailed(f"{message} ({tried.last})", remedy=remedy, host=self._host)
         return HostFailed(
             f"Python {self._choice.version}, as it was brought, does not run on the host: {tried.last}",
@@ -282,7 +282,9 @@ class FirstContact:
 
 
 _WHY_NOT = (
-    ("ermission denied", "the host lets nothing be run from the home folder", "is it mounted with `noexec`? remount "
+    ("xec format error", "the interpreter is for another processor than the host's programs", "hosts need a system of "
+     "64 bits"),
+    ("code 126", "the host lets nothing be run from the home folder", "is it mounted with `noexec`? remount "
      "it, or install Python 3.8 or newer there and write `python: {source: system}`"),
     ("GLIBC_", "the host's C library is too old for the interpreter", "hosts need glibc 2.17 or newer"),
     ("not found", "the host's C library is none that the interpreter knows", "hosts need glibc; install Python 3.8 "

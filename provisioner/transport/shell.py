@@ -22,9 +22,8 @@ class Said:
 
     @property
     def last(self) -> str:
-        """The last line it printed, errors before output; for messages."""
-        lines = [line.strip() for line in (*self.out.splitlines(), *self.err.splitlines()) if line.strip()]
-        return lines[-1] if lines else f"exit code {self.code}, and it said nothing"
+        """The last line it printed, of errors if there are any; for messages."""
+        return last_line(self.err) or last_line(self.out) or f"exit code {self.code}, and it said nothing"
 
 
 class Shell:
@@ -49,6 +48,12 @@ class Shell:
             return Said(channel.recv_exit_status() if ended else -1, _text(out), _text(err))
         finally:
             channel.close()
+
+
+def last_line(text: str) -> str:
+    """Return the last line that says something: fish draws arrows below a command that it does not know."""
+    lines = [line.strip() for line in text.splitlines() if any(character.isalnum() for character in line)]
+    return lines[-1] if lines else ""
 
 
 def _all(receive: Callable[[int], bytes]) -> bytes:

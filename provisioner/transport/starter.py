@@ -10,6 +10,7 @@ from paramiko import Channel
 
 from provisioner.errors import HostFailed, Unreachable
 from provisioner.transport.connect import Target
+from provisioner.transport.shell import last_line
 from provisioner.transport.wire import Message, Wire
 
 PROMPT = "provision-sudo-password:"
@@ -47,8 +48,7 @@ class Refusal:
     @property
     def last(self) -> str:
         """The last line it printed, or its exit code."""
-        lines = self.said.strip().splitlines()
-        return lines[-1].strip() if lines else f"exit code {self.code}, and it said nothing"
+        return last_line(self.said) or f"exit code {self.code}, and it said nothing"
 
 
 class Starter:

@@ -290,8 +290,9 @@ def test_an_archive_that_does_not_arrive_as_it_was(bare: Make, archive: interpre
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("exit 126", "does not run on the host: exit code 126"),
-        ("echo 'sh: Permission denied' >&2; exit 126", "the host lets nothing be run from the home folder"),
+        ("exit 3", "does not run on the host: exit code 3"),
+        ("exit 126", "the host lets nothing be run from the home folder (exit code 126"),
+        ("echo 'Exec format error' >&2; exit 126", "the interpreter is for another processor"),
         ("echo \"version GLIBC_2.38 not found\" >&2; exit 1", "the host's C library is too old"),
         ("echo 'sh: 1: python3: not found' >&2; exit 127", "C library is none that the interpreter knows"),
     ],

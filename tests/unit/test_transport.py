@@ -22,6 +22,7 @@ from provisioner.artifacts.slice import Slice
 from provisioner.errors import HostFailed, ProvisionError, Unreachable
 from provisioner.transport import connect, program, wire
 from provisioner.transport.connect import Target
+from provisioner.transport.shell import Said, Shell
 from provisioner.transport.starter import Refusal, Starter
 from provisioner.transport.systems import Posix
 from provisioner.transport.wire import Wire
@@ -214,8 +215,26 @@ def test_commands_mean_the_same_in_every_shell() -> None:
     first, again = (program.first_command("python3", program.archive_path()) for _ in range(2))
     assert first != again, "hosts may share a home folder"
     assert first.startswith("python3 -I -S .provision/program/")
-    for command in (first, Posix().start(program.cached_folder())):
-        assert not set(command) & set("\"'\\$&|;<>*?%!^`()")
+    for command in (first, Posix().start(program.cached_folder()), *commands_of_a_bare_host()):
+        assert not set(command) & set("\"'\\$&|;<>*?%!^`(){}[]#\n")
+
+
+def commands_of_a_bare_host() -> list[str]:
+    """What first contact says to a host's shell."""
+    said: list[str] = []
+
+    class Listening(Shell):
+        def run(self, command: str, limit: float = 0.0) -> Said:
+            said.append(command)
+            return Said(0, "Linux x86_64\n" if command.startswith("uname") else "", "")
+
+    shell, system = Listening(Connection()), Posix()
+    assert system.facts(shell) == {"os": "linux", "arch": "x86_64", "libc": "glibc", "libc_version": "2.17"}
+    assert (system.free(shell, "a"), system.sha256(shell, "a")) == (None, None)
+    system.unpack(shell, "a.tar.gz", "b")
+    system.remove(shell, "a")
+    assert len(said) == 8
+    return said
 
 
 @pytest.mark.parametrize(
@@ -292,6 +311,7 @@ def test_why_no_command_would_start_the_program(said: str, message: str, remedy:
         (2, "sh: 0: cannot open .provision/program/x/start: No such file", "sh: 0: cannot open .provision/program"),
         (126, "", "exit code 126, and it said nothing"),
         (1, "line one\n  last line ", "last line"),
+        (127, "fish: Unknown command: python3\npython3 -I\n^~~~~~^\n", "python3 -I"),
         (-1, "", "exit code -1"),
     ],
 )
