@@ -380,3 +380,23 @@ def test_a_real_one_compiles_its_library(tmp_path: Path) -> None:
     cached, prefix = said.stdout.split()
     assert Path(cached).exists() and prefix == str(folder)
     assert json.loads((folder / "provision.json").read_text())["version"] == made.version
+
+
+def test_where_nothing_may_be_run(bringing: Bringing, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = observed(bringing)
+
+    def forbidden(argv: list[str], *_: Any) -> tuple[int, str]:
+        raise Failure(f"{argv[0]} may not be run")
+
+    monkeypatch.setattr(host.platform, "run", forbidden)
+    with pytest.raises(Failure, match=r"does not run here: .*python3.4 may not be run") as caught:
+        bringing.python().ensure(host)
+    assert f"see that {bringing.world.root} may hold programs" in caught.value.remedy
+
+
+def test_what_was_brought_is_not_remembered_as_the_hosts_own(bringing: Bringing, pythons: Pythons) -> None:
+    host = observed(bringing)
+    bringing.python().ensure(host)
+    remember(host, host.python, host.shared["interpreter"])
+    with pytest.raises(Failure, match=r"Python 3.4.7 is wanted, and this host has"):
+        found("3.4.7").observe(bringing.world.host())

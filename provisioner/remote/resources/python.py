@@ -128,7 +128,10 @@ class Python(Resource):
         """Run it, and compile its library: the account that Ray runs under may not write there, and every process
         of Ray would compile anew (0.3 s each)."""
         python = self._interpreter(host, folder)
-        code, output = host.platform.run([python, "-I", "-c", TRY], TRY_LIMIT)
+        try:
+            code, output = host.platform.run([python, "-I", "-c", TRY], TRY_LIMIT)
+        except Failure as failure:
+            code, output = 1, failure.message
         said = (output.strip().splitlines() or ["exit code %d" % code])[-1]
         if code or said != self.params["version"]:
             raise Failure(

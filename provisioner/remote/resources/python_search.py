@@ -85,7 +85,9 @@ def recall(host: Host, path: Optional[str], fits: Fits) -> Optional[Tuple[str, s
 
 
 def remember(host: Host, version: str, path: str) -> None:
-    """Note an interpreter, with what tells whether it is still the same file."""
+    """Note an interpreter of the host's own, with what tells whether it is still the same file."""
+    if path.startswith(host.path("python", "")):
+        return
     note = {"version": version, "path": path, "stamp": stamp(path)}
     host.write(host.path(NOTE), json.dumps(note).encode("ascii"))
 
