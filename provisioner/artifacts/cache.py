@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -29,6 +30,10 @@ _HALF = ".part"
 _OWNED = ".owned"
 
 
+class BeginAnew(Exception):
+    """What an attempt that broke off has left leads nowhere; raised by ``rest``, see ``Cache.keep``."""
+
+
 class Cache:
     """A folder of verified files and of locks.
 
@@ -40,6 +45,9 @@ class Cache:
     def __init__(self, folder: Path | None = None, *, wait_limit: float = 1800.0) -> None:
         self.folder = folder or _default_folder()
         self.wait_limit = wait_limit
+        self._hashing = threading.Lock()
+        self._whole: set[str] = set()
+        """What this process has hashed, on its way in or since."""
 
     def find(self, sha256: str, size: int = 0) -> Path | None:
         """Return the file of that content, or None. A known size must match: a crash may leave an empty file."""
@@ -51,6 +59,33 @@ class Cache:
         except OSError:
             return None
         return whole[0] if whole else None
+
+    def find_whole(self, sha256: str) -> Path | None:
+        """Return the file of that content, hashed if this process has not done so yet, or None.
+
+        Raises:
+            ProvisionError: it was damaged since it was fetched (the disk, a power cut); it is removed.
+        """
+        path = self.find(sha256)
+        if path is None or sha256 in self._whole:
+            return path
+        with self._hashing:
+            if sha256 not in self._whole:
+                self._check(path, sha256)
+        return path
+
+    def _check(self, path: Path, sha256: str) -> None:
+        with _readable(path), path.open("rb") as file:
+            found = _digest_of(file)[0].hexdigest()
+        if found == sha256:
+            self._whole.add(sha256)
+            return
+        with _explained(path.parent):
+            path.unlink(missing_ok=True)
+        raise ProvisionError(
+            f"{path.name} was damaged in the cache of this machine, {self.folder}, and has been removed",
+            remedy="Run the same command again to fetch it anew; if that repeats, look at this machine's disk.",
+        )
 
     def keep(
         self,
@@ -69,7 +104,7 @@ class Cache:
             filename: the file's name, without folders.
             chunks: called, at most once, for the content.
             rest: called in place of it for what follows that many bytes, which an attempt that broke off has left;
-                without it such bytes are thrown away.
+                without it such bytes are thrown away. If it raises BeginAnew, they are as well.
             size: the size in bytes, 0 if unknown.
             cancelled: asked while another process is waited for.
         """
@@ -78,6 +113,7 @@ class Cache:
             found = self.find(sha256, size)
             if found is None:
                 _go_on(final, chunks, rest, sha256, size)
+                self._whole.add(sha256)
             return found or final
 
     def read_lock(self, fingerprint: str) -> str | None:
@@ -144,6 +180,8 @@ class Cache:
                     written += len(chunk)
                     with _explained(final.parent):
                         file.write(chunk)
+                with _explained(final.parent):
+                    _settle(file)
             _verify(final.name, digest.hexdigest(), sha256, written, size)
             with _explained(final.parent):
                 half.chmod(0o644)
@@ -193,24 +231,47 @@ def _go_on(
     half = final.with_name(_HALF)
     with _explained(final.parent), half.open("a+b") as file:
         digest, done = _digest_of(file) if rest else (hashlib.sha256(), 0)
-        if done and size and done >= size:
+        whole = digest.hexdigest() == sha256
+        if not whole and size and done >= size:
             digest, done = hashlib.sha256(), 0
         file.truncate(done)
-    with half.open("ab") as file:
-        for chunk in rest(done) if rest and done else chunks():
-            digest.update(chunk)
-            done += len(chunk)
+    if not whole:
+        try:
+            digest, done = _append(half, rest(done) if rest and done else chunks(), digest, done)
+        except BeginAnew:
             with _explained(final.parent):
-                file.write(chunk)
-                file.flush()
+                os.truncate(half, 0)
+            digest, done = _append(half, chunks(), hashlib.sha256(), 0)
     try:
         _verify(final.name, digest.hexdigest(), sha256, done, size)
     except ProvisionError:
         half.unlink()
         raise
     with _explained(final.parent):
+        with half.open("ab") as file:
+            _settle(file)
         half.chmod(0o644)
         half.replace(final)
+
+
+def _append(half: Path, chunks: Iterable[bytes], digest: hashlib._Hash, done: int) -> tuple[hashlib._Hash, int]:
+    """Write what arrives behind the bytes that are there; return the hash and the number of all."""
+    with _explained(half.parent):
+        file = half.open("ab")
+    with file:
+        for chunk in chunks:
+            digest.update(chunk)
+            done += len(chunk)
+            with _explained(half.parent):
+                file.write(chunk)
+                file.flush()
+    return digest, done
+
+
+def _settle(file: BinaryIO) -> None:
+    """Have the bytes on the disk before the file gets its name, or after a power cut there is a name without them."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _digest_of(file: BinaryIO) -> tuple[hashlib._Hash, int]:
@@ -246,4 +307,15 @@ def _explained(folder: Path) -> Iterator[None]:
         raise ProvisionError(
             f"cannot write to the cache {folder}: {error.strerror or error}",
             remedy=f"Make room, or set {VARIABLE} to a folder that can be written.",
+        ) from error
+
+
+@contextlib.contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ProvisionError(
+            f"cannot read {file} in the cache of this machine: {error.strerror or error}",
+            remedy="Remove it and run the same command again; look at this machine's disk.",
         ) from error

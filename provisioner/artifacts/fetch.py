@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from provisioner.artifacts.addresses import login_for, redact, shown
-from provisioner.artifacts.cache import Cache
+from provisioner.artifacts.cache import BeginAnew, Cache
 from provisioner.artifacts.explain import LOGIN_REMEDY
 from provisioner.errors import ProvisionError
 
@@ -196,6 +196,8 @@ def _read_remote(url: str, session: requests.Session, login: tuple[str, str] | N
     try:
         wanted = {"Range": f"bytes={offset}-"} if offset else {}
         with session.get(url, stream=True, timeout=TIMEOUT, auth=login, headers=wanted) as response:
+            if offset and response.status_code == 416:
+                raise BeginAnew  # the file ends before what we have of it, which is therefore of another
             _check_status(response.status_code)
             known = offset if response.status_code == 200 else 0  # a server without ranges begins anew
             for chunk in response.iter_content(_CHUNK):

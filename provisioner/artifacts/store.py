@@ -123,14 +123,20 @@ class Artifacts:
         return self._interpreters.get(key, lambda: resolve_interpreter(platform, version, origin, self.cache, progress))
 
     def open(self, sha256: str) -> Path | Slice:
-        """Return where a file is that a lock names: in the bundle, else in the cache; ProvisionError if nowhere."""
+        """Return where a file is that a lock names: in the bundle, else in the cache; see ``path``."""
         return (self.bundle.find(sha256) if self.bundle else None) or self.path(sha256)
 
     def path(self, sha256: str) -> Path:
-        """Return the path of a file in the cache, copied from the bundle if it is there; ProvisionError if not."""
+        """Return the path of a file in the cache, copied from the bundle if it is there.
+
+        It is hashed before a process gives it away for the first time.
+
+        Raises:
+            ProvisionError: it is nowhere, or was damaged in the cache since it came there.
+        """
         if part := self.bundle.find(sha256) if self.bundle else None:
-            return self.cache.keep(sha256, sha256, part.chunks, size=part.size)
-        if path := self.cache.find(sha256):
+            self.cache.keep(sha256, sha256, part.chunks, size=part.size)
+        if path := self.cache.find_whole(sha256):
             return path
         raise ProvisionError(
             f"the file {sha256} is not in the cache {self.cache.folder}", remedy="Run the same command again."

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import provisioner
-from provisioner.artifacts.cache import Cache
+from provisioner.artifacts.cache import BeginAnew, Cache
 from provisioner.errors import ProvisionError
 
 CONTENT = b"x" * 1000
@@ -73,7 +73,7 @@ def test_a_half_file_never_has_its_final_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("left", "asked"),
-    [(b"", "all"), (CONTENT[:400], "from 400"), (b"wrong", "from 5"), (CONTENT + b"more", "all"), (CONTENT, "all")],
+    [(b"", "all"), (CONTENT[:400], "from 400"), (b"wrong", "from 5"), (CONTENT + b"more", "all"), (CONTENT, "")],
     ids=["nothing", "a part", "something else", "too much", "all of it"],
 )
 def test_what_a_killed_process_left_is_gone_on_with(tmp_path: Path, left: bytes, asked: str) -> None:
@@ -97,9 +97,45 @@ def test_what_a_killed_process_left_is_gone_on_with(tmp_path: Path, left: bytes,
             cache.keep(SHA256, "a.whl", chunks, size=1000, rest=rest)
     else:
         assert cache.keep(SHA256, "a.whl", chunks, size=1000, rest=rest).read_bytes() == CONTENT
-    assert told == [asked]
+    assert told == ([asked] if asked else [])
     assert halves(cache) == []
     assert cache.keep(SHA256, "a.whl", chunks, size=1000, rest=rest).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("left", [CONTENT, CONTENT + b"more", b"other"], ids=["all of it", "too much", "another"])
+def test_what_was_left_of_a_file_of_unknown_size(tmp_path: Path, left: bytes) -> None:
+    cache = Cache(tmp_path)
+    folder = tmp_path / "files" / SHA256
+    folder.mkdir(parents=True)
+    (folder / ".part").write_bytes(left)
+
+    def nothing_there(offset: int) -> Iterator[bytes]:
+        raise BeginAnew
+        yield b""
+
+    assert cache.keep(SHA256, "a.whl", lambda: [CONTENT], rest=nothing_there).read_bytes() == CONTENT
+    assert halves(cache) == []
+
+
+def test_a_file_that_was_damaged_on_this_machine_is_removed(tmp_path: Path) -> None:
+    path = Cache(tmp_path).keep(SHA256, "a.whl", lambda: [CONTENT])
+    path.write_bytes(bytes(len(CONTENT)))
+    cache = Cache(tmp_path)
+    assert cache.find(SHA256, len(CONTENT)) == path
+    with pytest.raises(ProvisionError, match="damaged in the cache of this machine") as caught:
+        cache.find_whole(SHA256)
+    assert str(tmp_path) in caught.value.message
+    assert "Run the same command again" in caught.value.remedy
+    assert cache.find_whole(SHA256) is None
+    assert cache.keep(SHA256, "a.whl", lambda: [CONTENT], size=len(CONTENT)).read_bytes() == CONTENT
+
+
+def test_a_file_is_hashed_once(tmp_path: Path) -> None:
+    first, later = Cache(tmp_path), Cache(tmp_path)
+    path = first.keep(SHA256, "a.whl", lambda: [CONTENT])
+    assert later.find_whole(SHA256) == path
+    path.write_bytes(b"hashed before")
+    assert first.find_whole(SHA256) == later.find_whole(SHA256) == path
 
 
 def test_a_file_emptied_by_a_crash_is_made_again(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -69,7 +70,10 @@ class Answer(BaseHTTPRequestHandler):
         if content is None:
             return self.send_error(404)
         wanted = self.headers.get("Range", "") if self.server.ranges else ""
-        content = content[int(wanted.removeprefix("bytes=").rstrip("-") or 0) :]
+        offset = int(wanted.removeprefix("bytes=").rstrip("-") or 0)
+        if offset >= len(content):
+            return self.send_error(416)
+        content = content[offset:]
         self.send_response(206 if wanted else 200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -168,6 +172,21 @@ def test_a_download_that_broke_off_goes_on(
     assert path.read_bytes() == bytes(range(256)) * 4096
     assert least <= server.sent / wheel.size <= most
     assert progress[-1] == wheel.size
+
+
+@pytest.mark.parametrize(
+    ("left", "requests"), [(b"a.whl" * 100_000, 0), (b"?" * 500_000, 2), (b"?" * 500_001, 2), (b"a.whl", 1)]
+)
+def test_what_was_left_of_a_file_of_unknown_size(server: Server, tmp_path: Path, left: bytes, requests: int) -> None:
+    wheel = replace(offer(server, "a.whl"), size=0)
+    part = tmp_path / "files" / wheel.sha256 / ".part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(left)
+    progress: list[int] = []
+    (path,) = fetch([wheel], Cache(tmp_path), lambda done, total: progress.append(done)).values()
+    assert path.read_bytes() == server.files["/a.whl"]
+    assert len(server.asked) == requests
+    assert progress[-1] == (500_000 if requests else 0)
 
 
 def test_another_file_than_the_locked_one(server: Server, tmp_path: Path) -> None:

@@ -129,6 +129,19 @@ def test_a_file_that_vanished_is_fetched_again(uv: FakeUv, tmp_path: Path) -> No
     assert again.path(lock.wheels[0].sha256).exists()
 
 
+def test_a_file_that_was_damaged_is_fetched_again_by_the_next_run(uv: FakeUv, tmp_path: Path) -> None:
+    lock = Artifacts(tmp_path / "cache").lock(FACTS, "3.11.2", ("six",))
+    sha256 = lock.wheels[0].sha256
+    Artifacts(tmp_path / "cache").path(sha256).write_bytes(b"xis")
+    again = Artifacts(tmp_path / "cache")
+    again.lock(FACTS, "3.11.2", ("six",))
+    with pytest.raises(ProvisionError, match="damaged in the cache of this machine"):
+        again.open(sha256)
+    healed = Artifacts(tmp_path / "cache")
+    healed.lock(FACTS, "3.11.2", ("six",))
+    assert healed.path(sha256).read_bytes() == b"six"
+
+
 def test_progress_is_told(uv: FakeUv, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     Artifacts(tmp_path / "cache").lock(FACTS, "3.11.2", ("six",), lambda *step: seen.append(step))
