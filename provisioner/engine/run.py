@@ -34,6 +34,8 @@ from provisioner.transport.wire import size_of
 
 ASK_LIMIT = 20.0
 """Seconds for one host to answer another's question."""
+BETWEEN_HOSTS = {"nodes", "destination"}
+"""What one host may ask another; everything else is asked by us alone."""
 NOWHERE = RayOptions(options={"node_ip": "0.0.0.0"})  # noqa: S104 - for a node that is only taken down
 """Stands for Ray's options of a host of which the inventory says nothing any more."""
 
@@ -159,6 +161,8 @@ class Run:
             HostFailed: nobody can.
         """
         if to != "controller":
+            if what not in BETWEEN_HOSTS:
+                raise HostFailed(f"hosts do not ask each other for {what!r}")
             return self.switchboard.ask(to, what, args, ASK_LIMIT)
         if what == "lock":
             return self._lock_packages(args, asker)
@@ -245,7 +249,7 @@ class Run:
         return [*self._conversations, *(talk for _, talk in list(self._dropped.values()))]
 
     def _lock_packages(self, args: Any, asker: Host) -> dict[str, Any]:
-        wanted = tuple(args["requirements"])
+        wanted = tuple(start.requirements(asker, self._inventory))
         lock = self.artifacts.lock(args["facts"], args["python"], wanted, declared=Platform.of_host(asker))
         if not self.artifacts.fixed and not self._told_of_locking.is_set():
             self._told_of_locking.set()

@@ -1,8 +1,9 @@
 """The service that keeps a Ray node running: one specification in JSON, one launcher, whatever manages it.
 
 The specification holds the command, its environment and its log; the service manager only ever knows the launcher and
-the path of the specification. So nothing needs quoting for systemd, launchd or Task Scheduler, and no secret is in a
-file that others can read.
+the path of a copy of the specification. So nothing needs quoting for systemd, launchd or Task Scheduler, and no secret
+is in a file that others can read. The copy belongs to the account that runs Ray, and whoever runs a job there may
+change it: what we believe, and run as root, comes from the original, which is ours.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ def spec_path(host: Host, name: str) -> str:
     return host.path("service", name + ".json")
 
 
+def copy_path(host: Host, name: str) -> str:
+    """Return the path of the copy that the launcher reads."""
+    return host.path("service", name + ".run.json")
+
+
 def log_path(host: Host, name: str) -> str:
     return host.path("log", name + ".log")
 
@@ -33,28 +39,38 @@ def launch_arguments(host: Host, name: str, verb: str = "run") -> List[str]:
     """Return the command that the service manager runs."""
     spec = read_spec(host, name)
     python = spec["python"] if spec else "python3"
-    return [python, "-I", "-S", host.path("service", "launch.py"), verb, spec_path(host, name)]
+    return [python, "-I", "-S", host.path("service", "launch.py"), verb, copy_path(host, name)]
 
 
 def read_spec(host: Host, name: str) -> Optional[Dict[str, Any]]:
     """Return the specification on the host, None if there is none or it is no specification."""
-    try:
-        with open(spec_path(host, name), encoding="utf-8") as file:
-            spec = json.load(file)
-    except (OSError, ValueError):
-        return None
+    spec = _load(spec_path(host, name))
     return spec if isinstance(spec, dict) and {"argv", "env", "python"} <= set(spec) else None
 
 
+def is_intact(host: Host, name: str) -> bool:
+    """Tell whether the launcher reads what was written for it."""
+    return bool(_load(copy_path(host, name)) == _load(spec_path(host, name)))
+
+
+def _load(path: str) -> Any:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
 def write_spec(host: Host, name: str, spec: Dict[str, Any]) -> None:
-    """Write the specification and the launcher; only the account that runs Ray can read the former."""
+    """Write the launcher, the specification, and the copy of it that only the account that runs Ray can read."""
     from provisioner.remote import launch
 
     with open(launch.__file__, "rb") as file:
         host.write(host.path("service", "launch.py"), file.read())
-    path = spec_path(host, name)
-    host.write(path, json.dumps(spec, indent=1, sort_keys=True).encode("utf-8"), 0o600)
-    host.platform.give(path, host.account)
+    content = json.dumps(spec, indent=1, sort_keys=True).encode("utf-8")
+    for path in (spec_path(host, name), copy_path(host, name)):
+        host.write(path, content, 0o600)
+    host.platform.give(copy_path(host, name), host.account)
     host.platform.give(host.folder("log"), host.account)
     if not os.path.isdir(spec["temp_dir"]):
         os.makedirs(spec["temp_dir"], mode=0o755)
@@ -66,7 +82,8 @@ def log_tail(host: Host, name: str, lines: int = 12) -> List[str]:
     import re
 
     try:
-        with open(log_path(host, name), "rb") as file:
+        # the folder belongs to the account: a link there may lead to what only root can read
+        with os.fdopen(os.open(log_path(host, name), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - 16384))
             text = file.read().decode("utf-8", "replace")

@@ -263,6 +263,19 @@ def test_a_stopped_or_edited_service(node: Node) -> None:
     assert ("change", "Ray's start", "unknown", "as declared") in node.differences()
 
 
+def test_a_copy_that_ray_s_account_has_changed_is_not_believed(node: Node) -> None:
+    node.ensure()
+    copy = node.world.root / "service" / "ray-lab.run.json"
+    spec = json.loads(copy.read_text())
+    assert copy.stat().st_mode & 0o777 == 0o600
+    copy.write_text(json.dumps({**spec, "python": "/tmp/stranger"}))
+    assert node.differences() == [("change", "service ray-lab", "edited or incomplete", "as declared")]
+    assert service.read_spec(node.world.host(), "ray-lab") == spec
+    service.write_spec(node.world.host(), "ray-lab", spec)
+    assert json.loads(copy.read_text()) == spec
+    assert node.differences() == []
+
+
 def test_a_node_that_ends_at_once_says_why(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_node, "START_LIMIT", 20.0)
 

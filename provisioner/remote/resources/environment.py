@@ -70,11 +70,7 @@ class Environment(Resource):
 
     def _lock(self, host: Host) -> Dict[str, Any]:
         host.doing("waiting for the package lock")
-        args = {
-            "facts": host.platform.facts(),
-            "python": host.python,
-            "requirements": self.params["requirements"],
-        }
+        args = {"facts": host.platform.facts(), "python": host.python}
         lock: Dict[str, Any] = host.wire.ask("controller", "lock", args, LOCK_LIMIT)
         return lock
 

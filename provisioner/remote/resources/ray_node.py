@@ -83,7 +83,7 @@ class RayNode(Resource):
             return [difference("add", "Ray %s" % self.role, after="service %s" % name)]
         stops = "Ray on %s" % host.name if state["active"] else ""
         found = [difference("change", *change, stops=stops) for change in ray_spec.changes(now or {}, wanted)]
-        if state["defined"] != host.service_manager.definition(host, name) or not state["enabled"]:
+        if not _is_whole(host, name, state):
             found.append(difference("change", "service %s" % name, "edited or incomplete", "as declared", stops))
         if found:
             return found
@@ -117,8 +117,7 @@ class RayNode(Resource):
         """Have the node run with that specification, or as before if it can't."""
         name = service.service_name(host)
         state, now = host.service_manager.observe(host, name), service.read_spec(host, name)
-        same = now == wanted and state["enabled"]
-        same = same and state["defined"] == host.service_manager.definition(host, name)
+        same = now == wanted and _is_whole(host, name, state)
         if same and state["active"] and not state["failing"] and self._joins(host, wanted, set(), REJOIN_LIMIT):
             return "in the cluster"
         if same and state["active"] and self.role == "worker" and self.nodes(host, wanted) is None:
@@ -363,6 +362,12 @@ def _did_not_come_up(failed: Spec, former: Spec, failure: Failure) -> Tuple[str,
     what = "ray" if new["ray"] != old["ray"] else "python"
     subject = "Ray %s" % new["ray"] if what == "ray" else "Ray with Python %s" % new["python"]
     return "%s did not come up: %s" % (subject, cause), "the former one (%s)" % old[what]
+
+
+def _is_whole(host: Host, name: str, state: Dict[str, Any]) -> bool:
+    """Tell whether the service is defined as it should be, starts at boot, and reads what was written for it."""
+    same = state["defined"] == host.service_manager.definition(host, name)
+    return same and bool(state["enabled"]) and service.is_intact(host, name)
 
 
 def _remove_temp_dir(entry: Dict[str, Any]) -> None:
