@@ -172,6 +172,8 @@ class Run:
             return self.mirror.source(asker.name, args["files"])
         if what == "undropped":
             return self._undropped()
+        if what == "limit":
+            return sorted(self.options.limit)
         if what == "finished":
             return [talk.name for talk in self._all() if talk.outcome.trouble is None]
         raise HostFailed(f"the controller knows nothing of {what!r}")

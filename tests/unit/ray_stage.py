@@ -115,6 +115,8 @@ class Node:
             "versions": {"ray": "2.60.0", "python": "3.11.9"},
         }  # fmt: skip
         world.controller.answers["ctl", "nodes"] = lambda args: ray_state.fetch_nodes(args["dashboard"])
+        world.controller.answers["ctl", "destination"] = lambda args: None
+        world.controller.answers["controller", "limit"] = []
         self.service.on_restart = lambda: self.join("n1")
         dashboard.nodes()
 

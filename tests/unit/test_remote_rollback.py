@@ -11,7 +11,7 @@ import pytest
 
 from provisioner.remote import service
 from provisioner.remote.failure import Failure
-from provisioner.remote.resources import ray_history, ray_node, ray_state
+from provisioner.remote.resources import ray_history, ray_node, ray_spec, ray_state
 
 from .ray_stage import Dashboard, Node, dashboard
 from .remote_host import World, shown
@@ -145,6 +145,57 @@ def test_a_node_that_does_not_come_up(
     node.broken = set()
     node.apply(environment, "bad")
     assert node.runs() == (environment, "bad")
+
+
+@pytest.mark.parametrize(
+    ("head_runs", "env", "refused"),
+    [
+        ({}, {}, False),
+        ({"versions": {"ray": "2.58.0", "python": "3.11.9"}}, {}, True),
+        ({"versions": {"ray": "2.60.0", "python": "3.11.2"}}, {}, True),
+        ({"versions": {"ray": "2.60.0", "python": "3.11.2"}}, {ray_spec.MATCH_LEVEL: "minor"}, False),
+    ],
+)
+def test_no_worker_is_stopped_for_a_version_that_its_head_does_not_run(
+    head_runs: dict[str, Any], env: dict[str, str], refused: bool, worker: Life
+) -> None:
+    worker.apply("e1")
+    worker.head_says("e2", **head_runs)
+    if not refused:
+        assert "in the cluster" in worker.apply("e2", env=env)
+        return
+    with pytest.raises(Failure) as caught:
+        worker.apply("e2", env=env)
+    runs = "Ray {ray}, Python {python}".format(**head_runs["versions"])
+    assert caught.value.message == f"the head ctl runs {runs}, and this host would get Ray 2.60.0, Python 3.11.9"
+    assert caught.value.remedy.startswith("apply without --limit")
+    assert worker.runs()[0] == "e1" and worker.service.done == ["restart"], "it was not touched"
+
+
+@pytest.mark.parametrize(
+    ("limit", "environment", "state", "refused"),
+    [
+        (["w1"], "e2", "ALIVE", True),
+        (["w1"], "e2", "DEAD", False),
+        (["w1"], "e1b", "ALIVE", False),
+        (["w1", "w2"], "e2", "ALIVE", False),
+        ([], "e2", "ALIVE", False),
+    ],
+    ids=["left out", "gone already", "the same versions", "takes part", "everybody takes part"],
+)
+def test_no_head_leaves_the_version_of_nodes_that_take_no_part(
+    limit: list[str], environment: str, state: str, refused: bool, head: Life
+) -> None:
+    head.others = [("m2", "w2", "c", state)]
+    head.apply("e1")
+    head.world.controller.answers["controller", "limit"] = limit or (lambda args: [])
+    if not refused:
+        assert "in the cluster" in head.apply(environment)
+        return
+    with pytest.raises(Failure, match=r"take no part in this run \(w2\) could not stay: .* to Ray 2.60.0") as caught:
+        head.apply(environment)
+    assert caught.value.remedy == "apply without --limit"
+    assert head.runs()[0] == "e1" and head.service.done == ["restart"], "it was not touched"
 
 
 def test_a_head_tells_who_is_not_back(head: Life, monkeypatch: pytest.MonkeyPatch) -> None:

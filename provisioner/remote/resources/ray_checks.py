@@ -9,12 +9,15 @@ import time
 
 from provisioner.remote import service
 from provisioner.remote.failure import Failure
+from provisioner.remote.resources import ray_spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Set
+    from typing import Any, Dict, List, Optional, Set
 
     from provisioner.remote.host import Host
+
+    Spec = Dict[str, Any]
 
 HEAD_LIMIT = 15.0
 """Seconds in which the head's GCS must accept a connection from this host."""
@@ -50,6 +53,38 @@ def check_ports(host: Host, ports: Dict[str, int]) -> None:
         raise Failure(
             "port %d (%s) is taken by %s" % (port, name, host.platform.port_owner(port)),
             "end that program, or give the node another port: `ray: {%s: ...}`" % name,
+        )
+
+
+def check_fits_head(host: Host, wanted: Spec, head: str) -> None:
+    """Raise a Failure unless a node with that specification can join what the head runs now: it would be refused
+    again and again, and the one of before be gone."""
+    runs: Optional[Spec] = host.wire.ask(head, "destination", None, 60.0)
+    if runs is None or ray_spec.fits(wanted, dict(runs, gcs=wanted["gcs"])):
+        return
+    raise Failure(
+        "the head %s runs %s, and this host would get %s" % (head, ray_spec.versions(runs), ray_spec.versions(wanted)),
+        "apply without --limit: all nodes of a cluster need the same versions",
+    )
+
+
+def check_left_out(host: Host, now: Spec, wanted: Spec, nodes: Set[str]) -> None:
+    """Raise a Failure if hosts that take no part in this run have nodes that could not stay with what the head gets.
+
+    Args:
+        nodes: names of the hosts with living nodes.
+    """
+    if not {"versions", "gcs"} <= set(now) or ray_spec.fits(wanted, now):
+        return
+    limit: List[str] = host.wire.ask("controller", "limit", None, 60.0)
+    others = sorted(nodes.difference(limit, ["", host.name])) if limit else []
+    if others:
+        named = ", ".join(others[:5]) + (" and %d more" % (len(others) - 5) if len(others) > 5 else "")
+        raise Failure(
+            "the cluster's nodes on hosts that take no part in this run (%s) could not stay: the head would go from "
+            "%s at %s to %s at %s"
+            % (named, ray_spec.versions(now), now["gcs"], ray_spec.versions(wanted), wanted["gcs"]),
+            "apply without --limit",
         )
 
 

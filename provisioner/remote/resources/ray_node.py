@@ -124,7 +124,7 @@ class RayNode(Resource):
             raise Failure("the head does not say who is in the cluster", "see Ray and its dashboard on the head")
         seen = [node for node in self.nodes(host, now or wanted) or [] if node["alive"]]
         self._remember(host, now, seen)
-        self._check(host, wanted)
+        self._check(host, now, wanted, seen)
         begun = time.monotonic()
         try:
             self._start(host, wanted, running=state["active"] or state["failing"])
@@ -140,8 +140,8 @@ class RayNode(Resource):
             alive = any(node["host"] == host.name and node["config"] == now["config"] for node in seen)
             ray_history.note(host, now, proven=alive)
 
-    def _check(self, host: Host, wanted: Spec) -> None:
-        """Find what would keep the node from starting, before the one that runs is stopped."""
+    def _check(self, host: Host, now: Optional[Spec], wanted: Spec, seen: List[Node]) -> None:
+        """Find what would keep the node from starting, or others from staying, before the one that runs is stopped."""
         from provisioner.remote.resources import ray_checks
 
         ray_checks.check_address(wanted["node_ip"])
@@ -290,6 +290,14 @@ class RayHead(RayNode):
     def nodes(self, host: Host, spec: Spec, max_age: float = 0.0) -> Optional[List[Node]]:
         return fetch_nodes(spec.get("dashboard") or self.params["dashboard"], max_age)
 
+    def _check(self, host: Host, now: Optional[Spec], wanted: Spec, seen: List[Node]) -> None:
+        from provisioner.remote.resources import ray_checks
+
+        super()._check(host, now, wanted, seen)
+        # Who goes back with --limit leaves out those that can't, and was told so.
+        if now is not None and not wanted.get(ray_history.REVERTED):
+            ray_checks.check_left_out(host, now, wanted, {node["host"] for node in seen})
+
     def _destination(self, host: Host, now: Optional[Spec]) -> Optional[Spec]:
         target = ray_history.destination(host, rollback=True)
         if now is None:
@@ -324,10 +332,11 @@ class RayWorker(RayNode):
             return None
         return nodes
 
-    def _check(self, host: Host, wanted: Spec) -> None:
+    def _check(self, host: Host, now: Optional[Spec], wanted: Spec, seen: List[Node]) -> None:
         from provisioner.remote.resources import ray_checks
 
-        super()._check(host, wanted)
+        super()._check(host, now, wanted, seen)
+        ray_checks.check_fits_head(host, wanted, self.params["head"])
         ray_checks.check_reachable(wanted["gcs"], self.params["head"])
 
     def _destination(self, host: Host, now: Optional[Spec]) -> Optional[Spec]:
