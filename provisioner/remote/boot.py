@@ -91,6 +91,8 @@ def tidy(folder: str) -> None:
 def main() -> None:
     if sys.version_info < (3, 8):
         sys.exit("it is Python %d.%d, and the program needs 3.8 or newer" % sys.version_info[:2])
+    if os.name not in STARTERS:
+        sys.exit("hosts need Linux or macOS, and this one's Python says %r" % os.name)
     folder = unpack(os.path.abspath(sys.argv[0]))
     try:
         tidy(folder)

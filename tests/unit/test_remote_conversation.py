@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from provisioner.remote import boot as boot_module
 from provisioner.transport import program
 from tests import waiting
 
@@ -490,6 +491,16 @@ def test_a_damaged_archive_is_never_used(tmp_path: Path) -> None:
     process.communicate(timeout=LIMIT)
     assert process.returncode != 0
     assert not (tmp_path / "abc").exists()
+
+
+def test_a_system_without_a_starter_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = tmp_path / "abc.zip"
+    archive.write_bytes(program.archive())
+    monkeypatch.setattr(boot_module, "STARTERS", {})
+    monkeypatch.setattr(sys, "argv", [str(archive)])
+    with pytest.raises(SystemExit, match=f"^hosts need Linux or macOS, and this one's Python says '{os.name}'$"):
+        boot_module.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["abc.zip"], "nothing is unpacked"
 
 
 OLD = Path("~/.pyenv/versions").expanduser()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -164,7 +165,7 @@ def archive(path: Path, *entries: Entry) -> Path:
     """Write a tar.gz of (kind, name, content or target)."""
     kinds = {"dir": tarfile.DIRTYPE, "file": tarfile.REGTYPE, "sym": tarfile.SYMTYPE, "link": tarfile.LNKTYPE,
              "fifo": tarfile.FIFOTYPE}  # fmt: skip
-    with tarfile.open(path, "w:gz") as tar:
+    with gzip.GzipFile(path, "wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
         for kind, name, value in entries:
             member = tarfile.TarInfo(name)
             member.type, member.mode, member.mtime = kinds[kind], 0o6777, 1_000_000_000
@@ -305,6 +306,55 @@ def test_a_damaged_one_is_brought_again(damage: Callable[[Path], None], action: 
     assert bringing.python().observe(host) == []
     assert bringing.left() == ["3.4.7"]
     assert len(bringing.world.controller.sent) == 1, "what was sent is in the store"
+
+
+@pytest.mark.parametrize(
+    ("environment", "active", "stops"),
+    [("3.4.7-e1", True, "Ray on w1"), ("3.4.7-e1", False, ""), ("3.4.71-e1", True, ""), ("", True, "")],
+)
+def test_mending_the_one_that_ray_runs_on_is_asked_for(
+    environment: str, active: bool, stops: str, bringing: Bringing
+) -> None:
+    bringing.python().ensure(observed(bringing))
+    (bringing.folder / "bin" / "python3.4").unlink()
+    spec = {"argv": [], "env": {}, "python": "", "environment": str(bringing.world.root / "env" / environment)}
+    if environment:
+        path = bringing.world.root / "service" / "ray-lab.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps(spec))
+    bringing.world.service.active = active
+    (difference,) = bringing.python().observe(bringing.world.host())
+    assert (difference["before"], difference["stops"]) == ("damaged", stops)
+
+
+@pytest.mark.parametrize("end", [OSError("no"), KeyboardInterrupt()], ids=["refused", "killed"])
+def test_the_one_of_before_stays_until_the_new_one_is_in_its_place(
+    end: BaseException, bringing: Bringing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bringing.python().ensure(observed(bringing))
+    (bringing.folder / "bin" / "python3.4").write_text("damaged")
+    rename = os.rename
+
+    def fail(source: str, target: str) -> None:
+        if source.endswith(".work"):
+            raise end
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", fail)
+        with pytest.raises(type(end)):
+            bringing.python().ensure(observed(bringing))
+    is_killed = isinstance(end, KeyboardInterrupt)
+    assert bringing.left() == ["3.4.7.old" if is_killed else "3.4.7"]
+    bringing.says = "echo 3.4.8"
+    bringing.world.controller.files.clear()
+    with pytest.raises(Failure):
+        bringing.python().ensure(observed(bringing))
+    assert bringing.left() == ["3.4.7"]
+    assert (bringing.folder / "bin" / "python3.4").read_text() == "damaged"
+    bringing.says = "echo 3.4.7"
+    bringing.python().ensure(observed(bringing))
+    assert bringing.python().observe(bringing.world.host()) == []
 
 
 def observed(bringing: Bringing) -> Any:

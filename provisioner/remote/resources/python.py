@@ -61,8 +61,17 @@ class Python(Resource):
             return []
         what = "Python %s" % self.params["version"]
         if os.path.exists(os.path.join(folder, COMPLETE)):
-            return [difference("change", what, "damaged", "as it was brought")]
+            return [difference("change", what, "damaged", "as it was brought", self._stops(host))]
         return [difference("add", what, after=folder)]
+
+    def _stops(self, host: Host) -> str:
+        """Name what runs on the interpreter: it loses the files of its library while they are exchanged."""
+        from provisioner.remote import service
+
+        name = service.service_name(host)
+        environment = os.path.basename((service.read_spec(host, name) or {}).get("environment", ""))
+        uses = environment.startswith(self.params["version"] + "-")
+        return "Ray on %s" % host.name if uses and host.service_manager.observe(host, name)["active"] else ""
 
     def _folder(self, host: Host) -> str:
         return host.path("python", self.params["version"])
@@ -78,8 +87,10 @@ class Python(Resource):
         """Build it aside and put it in its place in one step; what stood there was not complete."""
         import shutil
 
-        archive = self._fetch(host)
         work, old = folder + ".work", folder + ".old"
+        if os.path.isdir(old) and not os.path.isdir(folder):
+            os.rename(old, folder)  # a run was ended between the two steps of putting it in its place
+        archive = self._fetch(host)
         for path in (work, old):
             shutil.rmtree(path, ignore_errors=True)
         host.doing("unpacking Python %s" % self.params["version"])
@@ -93,11 +104,9 @@ class Python(Resource):
                 "archive": os.path.basename(os.path.dirname(archive)),
             }
             host.write(os.path.join(work, COMPLETE), json.dumps(note).encode("ascii"))
-            if os.path.isdir(folder):
-                os.rename(folder, old)
-            os.rename(work, folder)
+            _put_in_place(work, folder, old)
         finally:
-            for path in (work, old):
+            for path in (work, old) if os.path.isdir(folder) else (work,):
                 shutil.rmtree(path, ignore_errors=True)
 
     def _fetch(self, host: Host) -> str:
@@ -139,6 +148,18 @@ class Python(Resource):
                 "see that %s may hold programs, and that the host's C library is no older than 2.17" % host.root,
             )
         host.platform.run([python, "-I", "-c", COMPILE], TRY_LIMIT)
+
+
+def _put_in_place(work: str, folder: str, old: str) -> None:
+    """Give it its final name; what had that name is there again if that fails."""
+    if os.path.isdir(folder):
+        os.rename(folder, old)
+    try:
+        os.rename(work, folder)
+    except OSError:
+        if os.path.isdir(old):
+            os.rename(old, folder)
+        raise
 
 
 def read_note(folder: str) -> Optional[Dict[str, Any]]:
