@@ -33,6 +33,9 @@ Message = dict[str, Any]
 
 TELL = 10.0
 """Seconds between two words to the user about a task that goes on."""
+END_LIMIT = 60.0
+"""Seconds for a host to say goodbye; it only has small things to tidy up."""
+PURGE = "Remove everything"
 OBSERVE_LIMIT = 120.0
 """Seconds for a host to look at everything it has been told."""
 HOUSEKEEPING = {"old_environments"}
@@ -219,8 +222,12 @@ class Conversation:
 
     def _end(self) -> None:
         clean = self._verb == "teardown" and self.outcome.trouble is None
+        purge = clean and self._run.options.purge
+        if purge:  # some environments on a slow disk take minutes: watched as a task is
+            self._task, self._last_told = (PURGE, time.monotonic()), time.monotonic()
         self._line.send({"type": "end", "clean": clean, "purge": self._run.options.purge})
-        self._line.expect("bye", 60.0)
+        self._line.expect("bye", None if purge else END_LIMIT)
+        self._task = None
 
     def _leave(self) -> None:
         self._run.switchboard.gone(self.name)

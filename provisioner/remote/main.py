@@ -188,6 +188,8 @@ class Conversation:
                     "Ray still runs out of %s, which therefore stays" % self.host.root,
                     "tear down with the playbook it was applied with",
                 )
+            if purge:
+                self.host.doing("removing environments and files that were sent")
             self.host.platform.clean(self.host.root, purge)
         self.wire.send({"type": "bye"})
 

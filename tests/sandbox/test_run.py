@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from provisioner.engine import conversation
 from provisioner.engine.options import RunOptions
 from provisioner.engine.run import Run
 from provisioner.errors import ProvisionError
-from provisioner.events import Difference, Event, HostFinished, HostObserved, Notice, TaskFinished, Verb
+from provisioner.events import Difference, Doing, Event, HostFinished, HostObserved, Notice, TaskFinished, Verb
 from provisioner.inventory.model import Host, Inventory, RayOptions, Ssh
 from provisioner.playbook.load import load_playbook
 from provisioner.sandbox import Sandbox
@@ -168,6 +169,21 @@ def test_there_and_back(cluster: Callable[[int], Cluster]) -> None:
     assert lab.listing() == bare
     assert lab.run("teardown", purge=True) == 0
     assert [list(home.iterdir()) for home in lab.homes.values()] == [[], [], []]
+
+
+def test_a_purge_may_take_its_time_and_says_what_it_does(
+    cluster: Callable[[int], Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = cluster(1)
+    assert lab.run("apply") == 0
+    (old,) = lab.homes["h1"].glob(".provision/clusters/lab")
+    (old / "env" / "old").mkdir(parents=True)
+    for number in range(20_000):
+        (old / "env" / "old" / str(number)).touch()
+    monkeypatch.setattr(conversation, "END_LIMIT", 0.01)
+    assert lab.run("teardown", purge=True) == 0
+    assert "removing environments and files that were sent" in [e.text for e in lab.events if isinstance(e, Doing)]
+    assert list(lab.homes["h1"].iterdir()) == []
 
 
 def test_a_host_that_is_not_what_was_declared_is_left_alone(cluster: Callable[[int], Cluster]) -> None:
