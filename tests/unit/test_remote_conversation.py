@@ -19,6 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from provisioner.remote import boot as boot_module
+from provisioner.remote import main
+from provisioner.remote.failure import Failure
 from provisioner.transport import program
 from tests import waiting
 
@@ -316,6 +318,14 @@ def test_questions_are_answered_while_a_task_runs(talk: Talk) -> None:
     assert talk.hear("reply")["error"] == "this host knows nothing of 'secrets'"
     talk.send({"type": "query", "id": 3, "what": "nodes"})
     assert "error" in talk.hear("reply")
+
+
+@pytest.mark.parametrize("what", ["hold", "destination"])
+def test_a_question_before_the_declaration_is_answered_in_words(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "ANSWER_WAIT", 0.01)
+    with pytest.raises(Failure, match=r"was not told within .* which cluster this is about") as caught:
+        main.Conversation().answer(what, {})
+    assert "run the command again" in caught.value.remedy
 
 
 def test_when_the_controller_is_gone_so_is_everything(talk: Talk, tmp_path: Path) -> None:
