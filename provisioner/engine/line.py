@@ -89,6 +89,7 @@ class Line:
                 self._inbox.put(message)
         except ProvisionError as error:
             self._inbox.put({"type": "error", "message": error.message, "remedy": error.remedy, "task": ""})
+        session.close()  # what is being sent on a link that went dead would keep everybody waiting
         self._inbox.put({"type": "closed"})
 
     def _pump(

@@ -27,7 +27,11 @@ class Session:
         self.first = started.first
 
     def close(self) -> None:
-        self.wire.close()
+        """End it at once; any thread may, and whoever is sending is told.
+
+        Not the channel first: its farewell would wait behind what is being sent, on a dead link for a quarter of an
+        hour.
+        """
         self._connection.close()
 
 

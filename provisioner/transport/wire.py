@@ -7,11 +7,11 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from paramiko import Channel, SSHException
+from paramiko import Channel
 
 from provisioner.errors import HostFailed, Unreachable
 
@@ -53,11 +53,10 @@ class Wire:
         self._next = threading.Lock()
         self._buffer = bytearray()
         self._noise = 0
-        self._broken = False
         self.last_heard = time.monotonic()
 
     def send(self, message: Message) -> None:
-        """Send one message; Unreachable if the connection is gone, or was given up when sending failed before."""
+        """Send one message; Unreachable if the connection is gone."""
         with self._turn():
             self._write(_line(message))
 
@@ -136,16 +135,10 @@ class Wire:
             self._lock.release()
 
     def _write(self, data: bytes) -> None:
-        gone = Unreachable("the connection broke off", remedy="run the command again", host=self._host)
-        if self._broken:
-            raise gone
         try:
             self._channel.sendall(data)
-        except (OSError, EOFError, SSHException):
-            self._broken = True  # perhaps in the middle of a message: whatever followed would be read as its rest
-            with suppress(OSError, EOFError, SSHException):
-                self._channel.close()
-            raise gone from None
+        except (OSError, EOFError):
+            raise Unreachable("the connection broke off", remedy="run the command again", host=self._host) from None
 
     def _next_line(self) -> bytes | None:
         end = self._buffer.find(b"\n")
@@ -191,15 +184,10 @@ def _line(message: Message) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def size_of(source: Source) -> int:
-    """Return the bytes of some content."""
-    if isinstance(source, bytes):
-        return len(source)
-    return source.stat().st_size if isinstance(source, Path) else source.size
-
-
 def _sized(source: Source) -> tuple[int, BinaryIO]:
     """Return how many bytes there are, and a file to read them from."""
     if isinstance(source, bytes):
         return len(source), io.BytesIO(source)
-    return size_of(source), source.open("rb") if isinstance(source, Path) else source.open()
+    if isinstance(source, Path):
+        return source.stat().st_size, source.open("rb")
+    return source.size, source.open()

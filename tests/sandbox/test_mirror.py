@@ -6,10 +6,12 @@ import hashlib
 import os
 import platform
 import socket
+import threading
 import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -238,3 +240,53 @@ def test_the_port_is_closed_after_the_run(cluster: Cluster) -> None:
     assert cluster.receivers() == [Counter({"h1": 1})] * 3
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", port), 5)
+
+
+class Relay:
+    """The way to an SSH server; goes dead, without a word, after so many bytes towards it."""
+
+    def __init__(self, port: int, limit: int) -> None:
+        self._limit = limit
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        # A small window: what is under way then is in the kernel's buffers and not in SSH's.
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listener.accept()
+        there = socket.create_connection(("127.0.0.1", self._target))
+        self._ends = (connection, there)  # nobody hangs up
+        alive = threading.Event()
+        alive.set()
+        threading.Thread(target=self._carry, args=(connection, there, alive, self._limit), daemon=True).start()
+        threading.Thread(target=self._carry, args=(there, connection, alive, 1 << 60), daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket, alive: threading.Event, left: int) -> None:
+        with suppress(OSError):
+            while alive.is_set() and left > 0 and (piece := source.recv(1 << 16)):
+                target.sendall(piece)
+                left -= len(piece)
+        alive.clear()
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def test_a_link_that_goes_dead_in_the_middle_of_a_file(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody hangs up: that the host is silent must be noticed although we are sending to it."""
+    for module in ("provisioner.engine.line", "provisioner.transport.starter"):
+        monkeypatch.setattr(f"{module}.SILENCE", 8.0)
+    ssh = cluster.hosts[1].ssh
+    assert ssh.port and ssh.known_hosts
+    relay = Relay(ssh.port, 10_000_000)
+    known = cluster.folder / "known_hosts"
+    known.write_text(ssh.known_hosts.read_text().replace(f":{ssh.port} ", f":{relay.port} "))
+    there = replace(cluster.hosts[1], ssh=replace(ssh, port=relay.port, known_hosts=known))
+    cluster.hosts = (cluster.hosts[0], there)
+    begun = time.monotonic()
+    assert cluster.run(mirror="none") == 4
+    assert time.monotonic() - begun < 25
+    assert cluster.statuses() == {"h1": "changed", "h2": "unreachable"}
+    relay.close()
