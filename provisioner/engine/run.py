@@ -30,7 +30,6 @@ from provisioner.transport.connect import Connector, Target
 from provisioner.transport.firstcontact import Choice, Parcel
 from provisioner.transport.session import Become
 from provisioner.transport.systems import Facts
-from provisioner.transport.wire import size_of
 
 ASK_LIMIT = 20.0
 """Seconds for one host to answer another's question."""
@@ -264,8 +263,7 @@ class Run:
 
     def _file(self, file: Any) -> dict[str, Any]:
         """Return how a file of the cache is asked for; from now on it may come from the mirror."""
-        size = file.size or size_of(self.artifacts.open(file.sha256))
-        told = {"filename": file.filename, "sha256": file.sha256, "size": size}
+        told = {"filename": file.filename, "sha256": file.sha256, "size": file.size}
         self.mirror.offer([told])
         return told
 

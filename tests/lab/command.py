@@ -60,6 +60,11 @@ class Running:
         """What it has written to stderr so far."""
         return _text(self._err)
 
+    @property
+    def running(self) -> bool:
+        """Whether nobody has waited for its end yet."""
+        return self._process.returncode is None
+
     def signal(self, number: int = signal.SIGINT) -> None:
         """Send a signal to the command only, not to what it has started."""
         os.kill(self._process.pid, number)

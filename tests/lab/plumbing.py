@@ -78,11 +78,27 @@ def network_down(name: str) -> None:
 
 def throttle(name: str, mbit: int) -> None:
     """Let at most so many megabits a second reach a host; 0: no limit."""
-    link = f"{PREFIX}{name}"
+    _throttle(f"{PREFIX}{name}", mbit)
+
+
+def slow_controller(mbit: int) -> None:
+    """Let this machine send at most so many megabits a second to all hosts together; 0: no limit.
+
+    What the hosts send each other is not touched.
+    """
+    _throttle(BRIDGE, mbit)
+
+
+def _throttle(link: str, mbit: int) -> None:
     run(["tc", "qdisc", "del", "dev", link, "root"], check=False)
     if mbit:
         limits = ["rate", f"{mbit}mbit", "burst", "256kb", "latency", "100ms"]
         run(["tc", "qdisc", "add", "dev", link, "root", "tbf", *limits])
+
+
+def bytes_sent() -> int:
+    """Bytes that this machine has sent to the hosts; what they send each other does not count."""
+    return int(Path(f"/sys/class/net/{BRIDGE}/statistics/tx_bytes").read_text())
 
 
 def overlay_up(place: Path, lower: Path) -> None:
