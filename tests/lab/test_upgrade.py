@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
+
+from tests import interpreters
+from tests.interpreters import Archive, Unavailable
 
 from .cluster import Answer, Cluster, ray_pids, undisturbed
 from .command import Provision
@@ -24,6 +28,14 @@ def cluster(module_machines: MachineFactory, provision: Provision, tmp_path_fact
     made.declare(ray=OLD)
     made.apply()
     return made
+
+
+@pytest.fixture(scope="module")
+def archive() -> Archive:
+    try:
+        return interpreters.relocatable()
+    except Unavailable as reason:
+        pytest.skip(str(reason))
 
 
 def versions(answer: Answer) -> set[str]:
@@ -147,3 +159,23 @@ def test_old_environments_go_when_all_came_up(cluster: Cluster) -> None:
     assert cluster.check().differences() == []
     assert versions(cluster.run("rollback", "--yes")) == {"2.60.0"}
     assert {host for host, _, what, _, _ in cluster.check(code=2).differences() if what == "ray environment"} == {*ALL}
+
+
+def test_another_python_and_back(cluster: Cluster, archive: Archive, tmp_path: Path) -> None:
+    mirror = interpreters.mirror(tmp_path / "mirror", [archive])
+    cluster.declare(ray=NEW, python={"version": archive.version, "source": "managed", "mirror": mirror}, keep=1)
+    done = cluster.apply("--yes")
+    assert {proof["python"] for proof in done.proven().values()} == {archive.version}
+    assert ("h2", "change", "Python", "3.11.2", archive.version) in done.differences()
+    back = cluster.run("rollback", "--yes")
+    assert {proof["python"] for proof in back.proven().values()} == {"3.11.2"}
+    cluster.declare(ray=NEW, keep=0)
+    before = undisturbed(cluster.machines)
+    tidied = cluster.apply()
+    assert {what.split()[0] for _, action, what, _, _ in tidied.differences() if action == "remove"} == {
+        "environment", "Python"
+    }  # fmt: skip
+    assert undisturbed(cluster.machines) == before
+    for machine in cluster.machines:
+        assert [name.partition("-")[0] for name in environments(machine)] == ["3.11.2"]
+        assert machine.exec(["ls", "-A", f"{cluster.root}/python"]).stdout == ""
