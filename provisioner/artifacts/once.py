@@ -15,6 +15,8 @@ WAIT_LIMIT = 4500.0
 """Seconds that a thread waits at most for another one: uv's own limit and that of the downloads, and some."""
 
 T = TypeVar("T")
+Progress = Callable[[int, int], None]
+"""Called with the bytes that have arrived and the bytes to come in all."""
 
 
 class Once(Generic[T]):
@@ -28,9 +30,15 @@ class Once(Generic[T]):
         self._what = what
         self._guard = threading.Lock()
         self._made: dict[str, Future[T]] = {}
+        self._listeners: dict[str, list[Progress]] = {}
 
-    def get(self, key: str, make: Callable[[], T]) -> T:
+    def get(self, key: str, make: Callable[[Progress], T], progress: Progress | None = None) -> T:
         """Return what was made under that key, made now by this thread if nobody has begun.
+
+        Args:
+            key: names the thing.
+            make: makes it, and tells how far it is.
+            progress: told while this thread waits, whichever thread does the work.
 
         Raises:
             ProvisionError: the work failed or did not end; each thread gets an error of its own, to which it may add
@@ -39,6 +47,8 @@ class Once(Generic[T]):
         with self._guard:
             known = self._made.get(key)
             future: Future[T] = known or self._made.setdefault(key, Future())
+            if progress and not future.done():
+                self._listeners.setdefault(key, []).append(progress)
         if known is None:
             self._work(key, future, make)
         try:
@@ -49,11 +59,22 @@ class Once(Generic[T]):
             return future.result()
         raise copy.copy(error) if isinstance(error, ProvisionError) else error
 
-    def _work(self, key: str, future: Future[T], make: Callable[[], T]) -> None:
+    def _work(self, key: str, future: Future[T], make: Callable[[Progress], T]) -> None:
         """Do the work the others wait for, and forget it if it fails so that it can be tried again."""
         try:
-            future.set_result(make())
+            made = make(lambda done, total: self._tell(key, done, total))
         except BaseException as error:
             with self._guard:
                 self._made.pop(key, None)
+                self._listeners.pop(key, None)
             future.set_exception(error)
+            return
+        future.set_result(made)
+        with self._guard:
+            self._listeners.pop(key, None)
+
+    def _tell(self, key: str, done: int, total: int) -> None:
+        with self._guard:
+            listeners = list(self._listeners.get(key, ()))
+        for progress in listeners:
+            progress(done, total)

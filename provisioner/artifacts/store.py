@@ -64,7 +64,7 @@ class Artifacts:
         """Return the lock for a host, with all its files in the cache.
 
         Several threads that ask for the same share one work and its result, be it a lock or an error; a failure is
-        not remembered. Only the first one's ``progress`` is called, with the bytes that arrived and those to come.
+        not remembered. Each one's ``progress`` is called, with the bytes that arrived and those to come.
 
         Args:
             platform_facts: what the host reports: ``os``, ``arch``, ``libc``, ``libc_version``.
@@ -83,9 +83,9 @@ class Artifacts:
         actual = Platform.from_facts(platform_facts)
         if self.locks is not None:
             locked = self.locks.lock_for(actual, declared or actual, python, requirements)
-            return self._locks.get(locked.digest, lambda: self._provide(locked, progress))
+            return self._locks.get(locked.digest, lambda tell: self._provide(locked, tell), progress)
         request = Request(actual, python, requirements, self.sources)
-        return self._locks.get(fingerprint(request), lambda: self._make(request, progress))
+        return self._locks.get(fingerprint(request), lambda tell: self._make(request, tell), progress)
 
     def interpreter(
         self,
@@ -116,11 +116,13 @@ class Artifacts:
             if self.bundle:
                 return locked
             return self._interpreters.get(
-                locked.sha256, lambda: provide_interpreter(locked, platform, mirror, self.cache, progress)
+                locked.sha256, lambda tell: provide_interpreter(locked, platform, mirror, self.cache, tell), progress
             )
         origin = Origin.of(mirror, os.environ)
         key = interpreter_fingerprint(platform, version, origin)
-        return self._interpreters.get(key, lambda: resolve_interpreter(platform, version, origin, self.cache, progress))
+        return self._interpreters.get(
+            key, lambda tell: resolve_interpreter(platform, version, origin, self.cache, tell), progress
+        )
 
     def open(self, sha256: str) -> Path | Slice:
         """Return where a file is that a lock names: in the bundle, else in the cache; see ``path``."""

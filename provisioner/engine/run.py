@@ -6,10 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from provisioner.artifacts.platform import Platform
 from provisioner.declaration import Declaration, Declarer
 from provisioner.engine.addresses import locate
 from provisioner.engine.census import Census
@@ -20,9 +18,10 @@ from provisioner.engine.mirror import Mirror
 from provisioner.engine.options import RunOptions
 from provisioner.engine.outcome import exit_code
 from provisioner.engine.shared import Packages
+from provisioner.engine.supplies import Supplies, in_megabytes
 from provisioner.engine.switchboard import Switchboard
 from provisioner.errors import HostFailed
-from provisioner.events import Difference, Event, Notice, Verb
+from provisioner.events import Difference, Doing, Event, Notice, Verb
 from provisioner.inventory.model import Host, Inventory, RayOptions, Secret
 from provisioner.playbook.model import Playbook
 from provisioner.ray import start
@@ -73,11 +72,11 @@ class Run:
         self.slots = threading.Semaphore(max(1, options.concurrency))
         self.switchboard = Switchboard()
         self.changed = threading.Event()
-        self._told_of_locking = threading.Event()
         self._lock = threading.Lock()
         self._dropped: dict[str, tuple[dict[str, Any], Conversation]] = {}
         told = self._declarations()
         self.mirror = self._mirror(told)
+        self._supplies = Supplies(self._inventory, artifacts, self.mirror, self._doing, self._notice)
         self.consent = Consent({declaration.host.name for declaration, _ in told}, given=options.yes)
         gates = self._gates([declaration for declaration, _ in told], options.verb)
         self._conversations = [
@@ -128,8 +127,7 @@ class Run:
         if source != "managed":
             return Choice(host.python, path=None if source == "system" else source)
 
-        def progress(there: int, size: int) -> None:
-            doing(f"fetching Python {host.python}, {there // 10**6} of {size // 10**6} MB")
+        progress = in_megabytes(doing, f"Python {host.python}")
 
         def bring(facts: Facts) -> Parcel:
             if self.options.verb in ("apply", "check") and host in self._inventory.hosts:
@@ -164,11 +162,11 @@ class Run:
                 raise HostFailed(f"hosts do not ask each other for {what!r}")
             return self.switchboard.ask(to, what, args, ASK_LIMIT)
         if what == "lock":
-            return self._lock_packages(args, asker)
+            return self._supplies.lock(args, asker)
         if what == "interpreter":
-            return self.interpreter(args["facts"], args["version"], args.get("mirror"))
+            return self._supplies.interpreter(args, asker)
         if what == "source":
-            return self.mirror.source(asker.name, args["files"])
+            return self._supplies.source(args, asker)
         if what == "undropped":
             return self._undropped()
         if what == "limit":
@@ -176,12 +174,6 @@ class Run:
         if what == "finished":
             return [talk.name for talk in self._all() if talk.outcome.trouble is None]
         raise HostFailed(f"the controller knows nothing of {what!r}")
-
-    def interpreter(self, facts: Any, version: str, mirror: str | None) -> dict[str, Any]:
-        """Return the archive with an interpreter for a host; only mirrors that the inventory names are asked."""
-        if mirror not in {None, *(host.interpreter.mirror for host in self._inventory.hosts)}:
-            raise HostFailed(f"the inventory names no mirror {mirror}")
-        return self._file(self.artifacts.interpreter(facts, version, mirror))
 
     def found_dropped(self, hosts: dict[str, dict[str, Any]]) -> None:
         """Take down hosts that belong to the cluster and are no longer in the inventory.
@@ -224,6 +216,9 @@ class Run:
         name = wanted if wanted in working and self.options.verb == "apply" and len(working) > 1 else None
         return Mirror(name, working, options.port, self.switchboard.ask, self._notice)
 
+    def _doing(self, host: str, text: str) -> None:
+        self._emit(Doing(self.now(), host, text))
+
     def _notice(self, host: str, message: str, remedy: str) -> None:
         self._emit(Notice(self.now(), host, message, remedy))
 
@@ -248,24 +243,6 @@ class Run:
 
     def _all(self) -> list[Conversation]:
         return [*self._conversations, *(talk for _, talk in list(self._dropped.values()))]
-
-    def _lock_packages(self, args: Any, asker: Host) -> dict[str, Any]:
-        wanted = tuple(start.requirements(asker, self._inventory))
-        lock = self.artifacts.lock(args["facts"], args["python"], wanted, declared=Platform.of_host(asker))
-        if not self.artifacts.fixed and not self._told_of_locking.is_set():
-            self._told_of_locking.set()
-            file, here = self._inventory.file, Path.cwd()
-            name = file.relative_to(here) if file.is_relative_to(here) else file
-            remedy = f"`provision lock {name}` keeps this set for the next time"
-            self.emit(Notice(self.now(), "", "the packages were locked for this run only", remedy))
-        wheels, uv = [self._file(wheel) for wheel in lock.wheels], self._file(lock.uv)
-        return {"digest": lock.digest, "requirements": lock.requirements, "wheels": wheels, "uv": uv}
-
-    def _file(self, file: Any) -> dict[str, Any]:
-        """Return how a file of the cache is asked for; from now on it may come from the mirror."""
-        told = {"filename": file.filename, "sha256": file.sha256, "size": file.size}
-        self.mirror.offer([told])
-        return told
 
     def _undropped(self) -> dict[str, dict[str, Any]]:
         """Return the dropped hosts that still are what they were, once it is known for all of them."""

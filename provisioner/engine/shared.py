@@ -26,7 +26,15 @@ class Packages(Protocol):
     def fixed(self) -> bool:
         """Whether it was settled before the run what hosts get, by a lock file or a bundle."""
 
-    def lock(self, platform_facts: Any, python: str, requirements: tuple[str, ...], *, declared: Any) -> Any: ...
+    def lock(
+        self,
+        platform_facts: Any,
+        python: str,
+        requirements: tuple[str, ...],
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        declared: Any,
+    ) -> Any: ...
 
     def interpreter(
         self,

@@ -86,7 +86,10 @@ class Packages:
 
     fixed = True
 
-    def lock(self, *args: Any, **more: Any) -> Any:
+    def lock(
+        self, platform_facts: Any, python: str, requirements: tuple[str, ...], progress: Any = None, *, declared: Any
+    ) -> Any:
+        progress(1_000_000, 2_000_000)
         return self
 
     def interpreter(self, *args: Any, **more: Any) -> Any:
@@ -177,6 +180,9 @@ def test_each_file_leaves_once(mirror: str, concurrency: int, cluster: Cluster) 
     assert cluster.receivers() == [Counter({name: 1})] * 3
     assert set(cluster.statuses().values()) == {"changed"}
     assert cluster.notices() == []
+    assert {event.host for event in cluster.events if isinstance(event, Doing)
+            and event.text.startswith("fetching packages for linux-") and event.text.endswith(", 1 of 2 MB")
+            } == {"h1", "h2", "h3", "h4"}  # fmt: skip
     assert any(isinstance(event, Doing) and f"receiving packages from {name}, " in event.text
                for event in cluster.events)  # fmt: skip
     assert cluster.run(mirror=mirror) == 0

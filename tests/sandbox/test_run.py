@@ -57,7 +57,9 @@ class NoPackages:
 
     fixed = False
 
-    def lock(self, platform_facts: Any, python: str, requirements: tuple[str, ...], *, declared: Any) -> Any:
+    def lock(
+        self, platform_facts: Any, python: str, requirements: tuple[str, ...], progress: Any = None, *, declared: Any
+    ) -> Any:
         raise ProvisionError("there are no packages")
 
     def interpreter(self, platform_facts: Any, version: str, mirror: str | None = None, progress: Any = None) -> Any:
