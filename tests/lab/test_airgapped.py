@@ -94,7 +94,7 @@ def test_hosts_have_no_route_out(sealed: Sealed) -> None:
 
 def test_the_controller_reaches_no_index(sealed: Sealed) -> None:
     alone = sealed.cluster.provision("lock", sealed.cluster.inventory, env=sealed.cluster.env)
-    assert alone.code == 3
+    assert alone.code == 1
     assert "cannot be used" in alone.err
     assert "HTTPS_PROXY" in alone.err
     assert not sealed.cluster.inventory.with_name("lab.lock.yml").exists()
