@@ -122,8 +122,7 @@ class Python(Resource):
         what = "Python %s" % self.params["version"]
         require_room(host.folder("python"), ROOM * told["size"], what, lambda: spare(host))
         adopt(host, told["sha256"], told["filename"])
-        host.doing("receiving Python %s, %d MB" % (self.params["version"], told["size"] // 10**6))
-        return host.fetch(told["sha256"], told["filename"], told["size"])
+        return host.store.fetch_all([told], what)[told["sha256"]]
 
     def _unpack(self, archive: str, folder: str) -> None:
         from provisioner.remote.unpacking import BadArchive, unpack
