@@ -217,7 +217,8 @@ class Conversation:
         self._run.wake_all()
         if self.host.role == "head":
             self._line.wait(lambda: self._run.others_finished(self.name))
-        elif self.name == self._run.mirror.name:
+        elif self.name == self._run.mirror.name and not self._run.others_through(self.name):
+            self._doing("handing files to the other hosts")
             self._line.wait(lambda: self._run.others_through(self.name))
 
     def _end(self) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from provisioner.errors import HostFailed
 
+CONNECT_LIMIT = 180.0
+"""Seconds for the mirror to be there, which is as bare as the others: to wait is quicker than to send all to each."""
 HOLD_LIMIT = 20.0
 """Seconds for the mirror to say where it hands out files; it fetches them meanwhile."""
 RECOVERY = 60.0
@@ -30,7 +32,7 @@ class Mirror:
         name: the host that does; None: everything comes from here.
         members: the IP address of every host of the run, by name.
         port: the TCP port; 0: any free one.
-        ask: asks a host a question: name, what, arguments, limit in seconds.
+        ask: asks a host a question: name, what, arguments, limit in seconds, and another for it to connect.
         tell: tells the user of a host once: name, message, remedy.
     """
 
@@ -39,7 +41,7 @@ class Mirror:
         name: str | None,
         members: Mapping[str, str],
         port: int,
-        ask: Callable[[str, str, Any, float], Any],
+        ask: Callable[[str, str, Any, float, float], Any],
         tell: Callable[[str, str, str], None],
     ) -> None:
         self.name = name
@@ -78,7 +80,7 @@ class Mirror:
         members = sorted(set(self._members.values()))
         order = {"port": self._port, "token": self._token, "members": members, "files": files}
         try:
-            port = int(self._ask(name, "hold", order, HOLD_LIMIT))
+            port = int(self._ask(name, "hold", order, HOLD_LIMIT, CONNECT_LIMIT))
         except HostFailed as failure:
             self._failed = time.monotonic()
             self._tell_once(name, f"it hands no files to the other hosts, they get them from here: {failure.message}")

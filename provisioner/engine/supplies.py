@@ -66,6 +66,8 @@ class Supplies:
 
     def source(self, args: Any, asker: Host) -> dict[str, Any] | None:
         """Return where a host gets files, None: from here."""
+        if self._mirror.name not in (None, asker.name):
+            self._doing(asker.name, f"asking {self._mirror.name} for files")
         return self._mirror.source(asker.name, args["files"])
 
     def _file(self, file: Any) -> dict[str, Any]:

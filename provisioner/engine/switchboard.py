@@ -49,14 +49,19 @@ class Switchboard:
             if not future.done():
                 future.set_exception(failure)
 
-    def ask(self, host: str, what: str, args: Any, timeout: float) -> Any:
+    def ask(self, host: str, what: str, args: Any, timeout: float, connect: float = CONNECT_LIMIT) -> Any:
         """Return a host's answer.
 
         Raises:
-            HostFailed: the host is not part of the run, is gone, can't say, or said nothing in ``timeout`` seconds.
+            HostFailed: the host is not part of the run, is gone, can't say, was not there within ``connect`` seconds,
+                or said nothing in ``timeout`` seconds.
         """
         if host not in self._lines:
             raise HostFailed(f"{host} takes no part in this run")
+        try:
+            self._lines[host].result(connect)
+        except NoAnswer:
+            raise HostFailed(f"{host} did not connect within {connect:.0f} s") from None
         key = json.dumps([host, what, args], sort_keys=True)
         try:
             return self._put(host, key, what, args).result(timeout)
@@ -87,8 +92,7 @@ class Switchboard:
             self._pending[number] = (host, future)
             line = self._lines[host]
         try:
-            send = line.result(CONNECT_LIMIT)
-            send({"type": "query", "id": number, "what": what, "args": args})
+            line.result(0)({"type": "query", "id": number, "what": what, "args": args})
         except Exception as error:
             if not future.done():
                 future.set_exception(error)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from provisioner.remote.store import Arrival, Meter
     from provisioner.remote.wire import Wire
 
-ASK_LIMIT = 60.0
+ASK_LIMIT = 240.0
 """Seconds for the controller to say where files come from; its own limits are shorter."""
 CONNECT_LIMIT = 5.0
 """Seconds to get through to the mirror."""
@@ -91,7 +91,7 @@ def _get(connection: Connection, arrival: Arrival, meter: Meter, keep: Callable[
         except lan.Broken as broken:
             connection.close()
             if attempt == ATTEMPTS:
-                raise Lost(str(broken)) from None
+                raise Lost("%s: %s" % (connection.place, broken)) from None
     if keep(arrival):
         return
     if not arrival.resumed:
@@ -115,6 +115,7 @@ class Connection:
         self._port: int = source["port"]
         self._token: str = source["token"]
         self._own = own
+        self.place = "%s port %d" % (self._address, self._port)
         self._socket: Optional[socket.socket] = None
 
     def get(self, arrival: Arrival, sink: Callable[[bytes], None]) -> None:
@@ -186,7 +187,7 @@ class Connection:
                     raise
                 made = socket.create_connection(where, CONNECT_LIMIT)  # the mirror may know us under another
         except OSError as error:
-            raise Lost("%s port %d: %s" % (self._address, self._port, lan.told(error))) from None
+            raise Lost("%s: %s" % (self.place, lan.told(error))) from None
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
 

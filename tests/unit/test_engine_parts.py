@@ -295,6 +295,26 @@ def test_a_host_that_never_came() -> None:
     assert answers == ["ctl is not there to answer"]
 
 
+def test_a_host_that_is_long_in_coming() -> None:
+    """All who ask the same wait for it, however late they ask; when it is there their time to be answered begins."""
+    board = Switchboard()
+    board.expect("ctl")
+    threads, answers = ask(board, 3)
+    time.sleep(0.1)
+    heard: list[dict[str, Any]] = []
+    board.connect("ctl", heard.append)
+    limit = time.monotonic() + 5
+    while not heard and time.monotonic() < limit:
+        time.sleep(0.005)
+    time.sleep(0.05)
+    board.reply({"type": "reply", "id": heard[0]["id"], "value": 1})
+    join(threads)
+    assert (answers, len(heard)) == ([1, 1, 1], 1)
+    board.expect("other")
+    with pytest.raises(HostFailed, match="other did not connect within 0 s"):
+        board.ask("other", "nodes", None, 5.0, 0.05)
+
+
 def test_a_host_that_says_nothing() -> None:
     board = Switchboard()
     line = Line(board)

@@ -28,7 +28,7 @@ class Room:
     def tell(self, host: str, message: str, remedy: str) -> None:
         self.told.append((host, message, remedy))
 
-    def ask(self, host: str, what: str, args: Any, limit: float) -> Any:
+    def ask(self, host: str, what: str, args: Any, *limits: float) -> Any:
         self.orders.append((host, what, args))
         if isinstance(self.answer, Exception):
             raise self.answer
