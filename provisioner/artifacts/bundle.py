@@ -79,7 +79,7 @@ class Bundle:
         with ThreadPoolExecutor(max_workers=4) as pool:
             hashes = dict(zip(self._members, pool.map(_sha256, self._members.values()), strict=True))
         for name, sha256 in hashes.items():
-            if name != MANIFEST and name.split("/")[1] != sha256:
+            if name != MANIFEST and name.split("/")[1:2] != [sha256]:
                 filename = name.rpartition("/")[2]
                 raise self._spoilt(f"{filename} in it is not what was put there")
         with contextlib.suppress(OSError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
@@ -124,9 +125,9 @@ def _download_all(files: list[Wanted], cache: Cache, login: Login, meter: _Meter
             return _read_local(file.url, offset)
         return _read_remote(file.url, session, login(file.url), offset)
 
-    pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="fetch")
+    futures: dict[Future[Path], Wanted] = {Future(): file for file in files}
     try:
-        futures = {pool.submit(_download, file, cache, read, meter): file for file in files}
+        _share_out(futures, lambda file: _download(file, cache, read, meter))
         done, pending = wait(futures, timeout=LIMIT, return_when=FIRST_EXCEPTION)
         _raise_first(done)
         if pending:
@@ -137,7 +138,34 @@ def _download_all(files: list[Wanted], cache: Cache, login: Login, meter: _Meter
         return {file.sha256: future.result() for future, file in futures.items()}
     finally:
         meter.stop()  # those still at work see it at their next piece and end
-        pool.shutdown(wait=False, cancel_futures=True)
+        for future in futures:
+            future.cancel()
+
+
+def _share_out(futures: dict[Future[Path], Wanted], work: Callable[[Wanted], Path]) -> None:
+    """Begin to fetch, a few files at a time.
+
+    Not in an executor: a program that is interrupted would wait at its end for everything that executors have to do.
+    """
+    waiting: queue.SimpleQueue[tuple[Future[Path], Wanted]] = queue.SimpleQueue()
+    for turn in futures.items():
+        waiting.put(turn)
+    for _ in range(min(PARALLEL, len(futures))):
+        threading.Thread(target=_take_turns, args=(waiting, work), daemon=True, name="fetch").start()
+
+
+def _take_turns(waiting: queue.SimpleQueue[tuple[Future[Path], Wanted]], work: Callable[[Wanted], Path]) -> None:
+    while True:
+        try:
+            future, file = waiting.get_nowait()
+        except queue.Empty:
+            return
+        if not future.set_running_or_notify_cancel():
+            continue
+        try:
+            future.set_result(work(file))
+        except BaseException as error:
+            future.set_exception(error)
 
 
 def _raise_first(done: set[Future[Path]]) -> None:

@@ -19,9 +19,15 @@ def adopt(host: Host, sha256: str, filename: str) -> None:
     final = host.path("store", sha256, filename)
     if os.path.exists(final) or not os.path.isfile(brought):
         return
-    digest, aside = hashlib.sha256(), final + ".adopted"
+    # the account that it was brought to could have put a link to a file of another account here
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        opened = os.open(brought, flags)
+    except OSError:
+        return  # it is fetched like any other file
+    digest, aside = hashlib.sha256(), host.path("store", sha256, ".adopted")
     host.folder("store", sha256)
-    with open(brought, "rb") as source, open(aside, "wb") as target:
+    with open(opened, "rb") as source, open(aside, "wb") as target:
         for piece in iter(lambda: source.read(1 << 20), b""):
             digest.update(piece)
             target.write(piece)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 
 from provisioner.remote import lan
 from provisioner.remote.failure import Failure
@@ -31,6 +32,8 @@ SLOW = 30.0
 """Seconds in which a host that fetches a file must take some of it."""
 WAIT = 3.0
 """Seconds that a request for a file on its way here waits before it is told to come again."""
+PAUSE = 0.1
+"""Seconds until the next one is let in after this could not be done, for want of file handles or threads."""
 _opening = threading.Lock()
 
 
@@ -68,6 +71,7 @@ class Handout:
         self._lock = threading.Lock()
         self._held: Set[str] = set()
         self._served: Dict[bytes, int] = {}
+        self._closed = False
         self._listener = _listen(host, int(order["port"]))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True, name="handout").start()
@@ -82,6 +86,7 @@ class Handout:
 
     def close(self) -> None:
         """Let nobody connect any more."""
+        self._closed = True
         try:
             self._listener.shutdown(socket.SHUT_RDWR)  # Linux listens on while a thread is in accept
         except OSError:
@@ -97,20 +102,32 @@ class Handout:
                 self._held -= {each["sha256"] for each in files if not self._store.whole(each["sha256"])}
 
     def _accept(self) -> None:
-        while True:
+        while not self._closed:
             try:
                 connection, peer = self._listener.accept()
-            except OSError:
-                return  # closed
-            address = lan.packed(peer[0])
-            if address not in self._members:
+            except OSError:  # closed, or whoever connected has hung up, or too many files are open
+                time.sleep(PAUSE)
+                continue
+            try:
+                self._admit(connection, lan.packed(peer[0]))
+            except (OSError, RuntimeError):  # it is gone, or there can be no further thread
                 connection.close()
-            elif self._enters(address):
-                threading.Thread(target=self._serve, args=(connection, address), daemon=True).start()
-            else:
-                connection.settimeout(1.0)
-                _answer(connection, "503 Busy", {"Retry-After": "1", "Connection": "close"})
-                connection.close()
+                time.sleep(PAUSE)
+
+    def _admit(self, connection: socket.socket, address: bytes) -> None:
+        if address not in self._members:
+            connection.close()
+            return
+        if not self._enters(address):
+            connection.settimeout(1.0)
+            _answer(connection, "503 Busy", {"Retry-After": "1", "Connection": "close"})
+            connection.close()
+            return
+        try:
+            threading.Thread(target=self._serve, args=(connection, address), daemon=True).start()
+        except RuntimeError:
+            self._leaves(address)
+            raise
 
     def _enters(self, address: bytes) -> bool:
         with self._lock:
@@ -119,6 +136,10 @@ class Handout:
                 return False
             self._served[address] = count + 1
             return True
+
+    def _leaves(self, address: bytes) -> None:
+        with self._lock:
+            self._served[address] -= 1
 
     def _serve(self, connection: socket.socket, address: bytes) -> None:
         try:
@@ -129,8 +150,7 @@ class Handout:
         except (lan.Broken, OSError):
             return  # whoever it was asks again, or goes elsewhere
         finally:
-            with self._lock:
-                self._served[address] -= 1
+            self._leaves(address)
 
     def _reply(self, connection: socket.socket) -> bool:
         """Answer one request; tell whether another may follow."""

@@ -206,15 +206,22 @@ class Conversation:
         if what == "destination":
             from provisioner.remote.resources import ray_history
 
-            self._greeted.wait(ANSWER_WAIT)
+            self._wait_for_hello()
             return ray_history.told(self.host, self.mode == "rollback")
         if what == "hold":
             from provisioner.remote import handout
 
-            self._greeted.wait(ANSWER_WAIT)
+            self._wait_for_hello()
             self._lock()
             return handout.hold(self.host, args)
         raise Failure("this host knows nothing of %r" % what)
+
+    def _wait_for_hello(self) -> None:
+        if not self._greeted.wait(ANSWER_WAIT):
+            raise Failure(
+                "this host was not told within %d s which cluster this is about" % ANSWER_WAIT,
+                "run the command again; if that repeats, look at the connection to this host",
+            )
 
 
 def lost() -> None:

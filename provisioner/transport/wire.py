@@ -7,11 +7,11 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from paramiko import Channel
+from paramiko import Channel, SSHException
 
 from provisioner.errors import HostFailed, Unreachable
 
@@ -50,13 +50,14 @@ class Wire:
         self._channel = channel
         self._host = host
         self._lock = threading.Lock()
+        self._broken = False
         self._next = threading.Lock()
         self._buffer = bytearray()
         self._noise = 0
         self.last_heard = time.monotonic()
 
     def send(self, message: Message) -> None:
-        """Send one message; Unreachable if the connection is gone."""
+        """Send one message; Unreachable if the connection is gone, or was given up when sending failed before."""
         with self._turn():
             self._write(_line(message))
 
@@ -135,10 +136,16 @@ class Wire:
             self._lock.release()
 
     def _write(self, data: bytes) -> None:
+        gone = Unreachable("the connection broke off", remedy="run the command again", host=self._host)
+        if self._broken:
+            raise gone
         try:
             self._channel.sendall(data)
-        except (OSError, EOFError):
-            raise Unreachable("the connection broke off", remedy="run the command again", host=self._host) from None
+        except (OSError, EOFError, SSHException):
+            self._broken = True  # perhaps in the middle of a message: whatever followed would be read as its rest
+            with suppress(OSError, EOFError, SSHException):
+                self._channel.close()
+            raise gone from None
 
     def _next_line(self) -> bytes | None:
         end = self._buffer.find(b"\n")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -242,6 +245,37 @@ def test_a_fetch_has_a_limit(server: Server, tmp_path: Path, monkeypatch: pytest
     server.delay = 0.4
     with pytest.raises(ProvisionError, match="took longer than"):
         fetch([offer(server, "a.whl")], Cache(tmp_path))
+
+
+INTERRUPTED = """
+import sys, threading, time
+from pathlib import Path
+from provisioner.artifacts.cache import Cache
+from provisioner.artifacts.fetch import fetch
+from provisioner.artifacts.lock import Wheel
+
+wheels = [Wheel(str(n), "1", f"{n}.whl", f"{n:064}", 1 << 30, f"{sys.argv[2]}/{n}") for n in range(20)]
+threading.Thread(target=lambda: fetch(wheels, Cache(Path(sys.argv[1]))), daemon=True).start()
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_an_interrupted_program_does_not_wait_for_downloads(server: Server, tmp_path: Path) -> None:
+    server.delay = 6.0
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(tmp_path), server.url])
+    try:
+        deadline = time.monotonic() + 20
+        while not server.asked and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(3) == 130
+    finally:
+        process.kill()
+        process.wait()
+    assert server.asked
 
 
 @pytest.mark.parametrize(

@@ -443,6 +443,11 @@ def drop_member(file: Path) -> None:
             archive.writestr(name, data)
 
 
+def add_member(file: Path) -> None:
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("stray", b"of another")
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -454,6 +459,7 @@ def drop_member(file: Path) -> None:
         (lambda file: spoil(file, b'"digest": "'), "damaged"),
         (lambda file: rewrite(file, lambda manifest: manifest.update(format=9)), "has format 9"),
         (lambda file: rewrite(file, lambda manifest: manifest.update(fingerprint="x")), "its manifest is not what was"),
+        (add_member, "all.bundle is damaged: stray in it is not what was put there"),
         (drop_member, "click-8.1-py3-none-any.whl is not in it"),
         (lambda file: file.unlink(), "there is no file all.bundle"),
     ],

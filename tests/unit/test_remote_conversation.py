@@ -19,6 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from provisioner.remote import boot as boot_module
+from provisioner.remote import main
+from provisioner.remote.failure import Failure
 from provisioner.transport import program
 from tests import waiting
 
@@ -318,6 +320,14 @@ def test_questions_are_answered_while_a_task_runs(talk: Talk) -> None:
     assert "error" in talk.hear("reply")
 
 
+@pytest.mark.parametrize("what", ["hold", "destination"])
+def test_a_question_before_the_declaration_is_answered_in_words(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "ANSWER_WAIT", 0.01)
+    with pytest.raises(Failure, match=r"was not told within .* which cluster this is about") as caught:
+        main.Conversation().answer(what, {})
+    assert "run the command again" in caught.value.remedy
+
+
 def test_when_the_controller_is_gone_so_is_everything(talk: Talk, tmp_path: Path) -> None:
     script = f"echo $$ > {tmp_path}/pid; sleep 60 & wait"
     talk.hello(task("command", argv=["/bin/sh", "-c", script], creates="/nonexistent"))
@@ -551,5 +561,4 @@ def test_few_modules_are_imported_to_start(unpacked: Path) -> None:
     )
     out = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=LIMIT).stdout
     heavy = {"subprocess", "typing", "zipfile", "http", "ssl", "asyncio", "logging", "tempfile", "shutil", "inspect"}
-    late = {f"provisioner.remote.{name}" for name in ("store", "pull", "handout", "lan")}
-    assert (heavy | late).isdisjoint(out.split())
+    assert heavy.isdisjoint(out.split())

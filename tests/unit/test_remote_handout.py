@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import resource
 import socket
 import threading
 import time
@@ -375,6 +376,52 @@ def test_one_host_can_not_take_all_connections(site: Site, monkeypatch: pytest.M
     for connection in taken:
         assert everything(connection) == b"", "whoever says nothing is hung up on"
         connection.close()
+
+
+def test_too_many_open_files_pass(site: Site) -> None:
+    port = site.hold()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as stack:
+        members = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for member in members:
+            member.bind((MEMBER, 0))
+            member.settimeout(5)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            for member in members:
+                member.connect((MIRROR, port))
+            time.sleep(0.3)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for member in members:
+            member.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert everything(member).startswith(b"HTTP/1.1 403")
+
+
+def test_a_thread_that_can_not_start_costs_one_connection(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = site.hold()
+    with monkeypatch.context() as patch:
+
+        def no_more(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        patch.setattr(threading.Thread, "start", no_more)
+        for _ in range(handout.MOST_EACH + 1):
+            with socket.create_connection((MIRROR, port), 5, (MEMBER, 0)) as connection:
+                assert everything(connection) == b""
+    assert site.ask(f"GET /{SHA256} HTTP/1.1").startswith(b"HTTP/1.1 ")
+    assert not site.ask(f"GET /{SHA256} HTTP/1.1").startswith(b"HTTP/1.1 503 Busy")
+
+
+def test_closed_it_lets_nobody_in(site: Site) -> None:
+    port = site.hold()
+    site.mirror.shared["handout"].close()
+    with pytest.raises(OSError):
+        socket.create_connection((MIRROR, port), 5, (MEMBER, 0))
+    ended = time.monotonic() + 5
+    while time.monotonic() < ended and any(thread.name == "handout" for thread in threading.enumerate()):
+        time.sleep(0.02)
+    assert not [thread for thread in threading.enumerate() if thread.name == "handout"]
 
 
 def test_whoever_reads_nothing_is_hung_up_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -408,6 +408,20 @@ def test_what_first_contact_brought_is_not_sent_again(
     assert bringing.python().observe(bringing.world.host()) == []
 
 
+def test_a_link_in_place_of_what_was_brought_is_not_followed(
+    bringing: Bringing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioner.remote.brought.interpreters", lambda: str(tmp_path / "home"))
+    told = bringing.answer({})
+    (tmp_path / "home").mkdir()
+    other = tmp_path / "other"
+    other.write_bytes(bringing.world.controller.files[told["sha256"]])
+    (tmp_path / "home" / f"{told['sha256']}.tar.gz").symlink_to(other)
+    bringing.python().ensure(observed(bringing))
+    assert bringing.world.controller.sent == [(told["sha256"], 0)]
+    assert other.exists()
+
+
 def test_a_real_one_compiles_its_library(tmp_path: Path) -> None:
     """So that accounts which may not write there need not compile at every start."""
     interpreters = pytest.importorskip("tests.interpreters")

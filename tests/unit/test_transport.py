@@ -38,6 +38,12 @@ class Channel:
         self.broken = broken
         self.pace = pace
         self.sent = b""
+        self.breaks: Exception | None = None
+        """Raised by the next write, after half of it."""
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def recv(self, size: int) -> bytes:
         return self.said.pop(0) if self.said else b""
@@ -46,6 +52,9 @@ class Channel:
         if self.broken:
             raise OSError("Socket is closed")
         assert len(data) <= self.out_max_packet_size - 64
+        if self.breaks:
+            self.sent += data[: len(data) // 2]
+            raise self.breaks
         if self.pace:
             time.sleep(self.pace)
         self.sent += data
@@ -191,6 +200,22 @@ def test_a_connection_that_broke_off() -> None:
     end = Wire(Channel(broken=True), "w1")  # type: ignore[arg-type]
     with pytest.raises(Unreachable, match="broke off"):
         end.send({"type": "x"})
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), OSError("Socket is closed"), EOFError(), SSHException("rekey")])
+def test_after_half_a_message_nothing_more_is_sent(error: Exception) -> None:
+    channel = Channel()
+    end = Wire(channel, "w1")  # type: ignore[arg-type]
+    channel.breaks = error
+    with pytest.raises(Unreachable, match="broke off"):
+        end.send_blob(1, b"x" * 5000)
+    sent, channel.breaks = channel.sent, None
+    assert channel.closed
+    with pytest.raises(Unreachable, match="broke off"):
+        end.send({"type": "x"})
+    with pytest.raises(Unreachable, match="broke off"):
+        end.send_blob(2, b"y")
+    assert channel.sent == sent
 
 
 def test_the_archive_is_the_same_every_time_and_complete() -> None:
