@@ -227,7 +227,9 @@ class Conversation:
 def lost() -> None:
     """The controller is gone: end what runs for us and leave. Everything is safe to interrupt."""
     from provisioner.remote.platforms import end_children
+    from provisioner.remote.service import finish
 
+    finish()
     end_children()
     os._exit(1)
 

@@ -13,9 +13,22 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+    from typing import Any, Callable, Dict, List, Optional
 
     from provisioner.remote.host import Host
+
+
+UNFINISHED: List[Callable[[], None]] = []
+"""What must still be done if this program is ended now: a node that was stopped is started, as what it says by then."""
+
+
+def finish() -> None:
+    """Do what is unfinished, as far as it can be done: nobody is left to be told, and the next run sees what is."""
+    try:
+        for each in list(UNFINISHED):
+            each()
+    except Exception:
+        return
 
 
 def service_name(host: Host) -> str:

@@ -126,7 +126,7 @@ def test_a_rollback_and_again(cluster: Cluster) -> None:
 
 
 def test_interrupted_in_the_middle_of_the_switch_and_applied_again(cluster: Cluster) -> None:
-    """The controller is killed while no head runs, and a worker loses its power as well."""
+    """The controller is killed while no head runs, and a worker loses its power as well. The head is started still."""
     head, worker, _ = cluster.machines
     before = ray_pids(head)
     running = cluster.start("apply", "--yes")
@@ -135,6 +135,7 @@ def test_interrupted_in_the_middle_of_the_switch_and_applied_again(cluster: Clus
     finally:
         running.signal(signal.SIGKILL)
         assert running.wait().code == -signal.SIGKILL
+    wait_until(lambda: "raylet" in ray_pids(head).values(), "Ray to be started on the head", 60)
     worker.power_cut()
     worker.boot()
     assert versions(cluster.apply("--yes")) == {"2.60.0"}

@@ -11,6 +11,7 @@ import pytest
 
 from provisioner.remote import service
 from provisioner.remote.failure import Failure
+from provisioner.remote.host import Host
 from provisioner.remote.resources import ray_history, ray_node, ray_spec, ray_state
 
 from .ray_stage import Dashboard, Node, dashboard
@@ -250,6 +251,24 @@ def test_interrupted_between_stop_and_proof_it_still_goes_back(head: Life, monke
     with pytest.raises(Failure, match=r"Ray 2.60.0 did not come up: .*; went back to the former one \(2.58.0\)"):
         head.apply("e2")
     assert head.runs() == ("e1", "e1")
+
+
+def test_a_node_that_was_stopped_is_started_whoever_ends_us(head: Life) -> None:
+    """Nobody is left to start it, if the controller goes away between its stop and its start."""
+    head.apply("e1")
+    promised: list[int] = []
+    stop = head.service.stop
+
+    def watched(host: Host, name: str) -> None:
+        stop(host, name)
+        promised.append(len(service.UNFINISHED))
+        service.finish()
+
+    head.service.stop = watched  # type: ignore[method-assign]
+    head.apply("e2")
+    assert promised == [1]
+    assert head.service.done == ["restart", "stop", "start soon", "restart"]
+    assert service.UNFINISHED == []
 
 
 def test_interrupted_before_the_proof_a_worker_remembers_later(worker: Life) -> None:

@@ -30,6 +30,9 @@ class ServiceManager:
         """Start the service, or stop and start it if it runs. Returns before Ray is up."""
         raise NotImplementedError
 
+    def start_soon(self, host: Host, name: str) -> None:
+        """Have the service, which is stopped or just being stopped, started, if that can be left to others."""
+
     def stop(self, host: Host, name: str) -> None:
         raise NotImplementedError
 

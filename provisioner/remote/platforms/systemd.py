@@ -89,6 +89,9 @@ class Systemd(ServiceManager):
         self._systemctl(host, ["reset-failed", name + ".service"], check=False)
         self._systemctl(host, ["restart", name + ".service"], timeout=90.0)
 
+    def start_soon(self, host: Host, name: str) -> None:
+        self._systemctl(host, ["--no-block", "restart", name + ".service"], check=False)
+
     def stop(self, host: Host, name: str) -> None:
         if os.path.exists(self._path(name)):
             self._systemctl(host, ["stop", name + ".service"], timeout=90.0)

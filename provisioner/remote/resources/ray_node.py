@@ -152,16 +152,21 @@ class RayNode(Resource):
         name = service.service_name(host)
         self._retire_former(host, name)
         if running:
-            host.doing("stopping Ray")
-            self._stop(host, name)
-        else:
-            self._end_leftovers(host)
-        ray_checks.check_ports(host, wanted["ports"])
-        self._note(host, wanted["temp_dir"])
-        service.write_spec(host, name, wanted)
-        host.service_manager.define(host, name)
-        host.doing("starting Ray")
-        host.service_manager.restart(host, name)
+            service.UNFINISHED.append(lambda: host.service_manager.start_soon(host, name))
+        try:
+            if running:
+                host.doing("stopping Ray")
+                self._stop(host, name)
+            else:
+                self._end_leftovers(host)
+            ray_checks.check_ports(host, wanted["ports"])
+            self._note(host, wanted["temp_dir"])
+            service.write_spec(host, name, wanted)
+            host.service_manager.define(host, name)
+            host.doing("starting Ray")
+            host.service_manager.restart(host, name)
+        finally:
+            service.UNFINISHED.clear()
 
     def _note(self, host: Host, temp_dir: str) -> None:
         """Write down what is about to be made; a folder that was there before is not ours to remove."""
