@@ -13,9 +13,11 @@ from typing import Any
 
 from provisioner.errors import InputError
 from provisioner.inventory.model import Host, Inventory
+from provisioner.inventory.values import is_address_range
 from provisioner.playbook.model import Playbook
 from provisioner.playbook.resolve import ResolvedPlay, ResolvedTask, Resolver
 from provisioner.ray import start
+from provisioner.ray.ports import port_spans
 
 PROTOCOL = 1
 Params = dict[str, Any]
@@ -141,6 +143,21 @@ def _node(params: Params, host: Host, inventory: Inventory) -> Params:
     return start.node_params(host, inventory)
 
 
+def _firewall(params: Params, host: Host, inventory: Inventory) -> Params:
+    """The ports of this host's node, for all members: their own address is theirs too."""
+    others = [str(each) for each in params.get("allow", ())]
+    for each in others:
+        if not is_address_range(each):
+            raise InputError(
+                f"the firewall can't allow '{each}'", remedy="write 10.0.0.7, 10.0.0.7-10.0.0.9 or 10.0.0.0/24"
+            )
+    return {
+        "environment": start.environment_id(host, inventory),
+        "ports": port_spans(host),
+        "addresses": sorted({start.node_ip(member) for member in inventory.hosts}) + others,
+    }
+
+
 def _members(params: Params, host: Host, inventory: Inventory) -> Params:
     members = {
         member.name: {"address": member.address, "port": member.ssh.port, "user": member.ssh.user,
@@ -166,6 +183,7 @@ COMPLETE: dict[str, Callable[[Params, Host, Inventory], Params]] = {
     "environment": _environment,
     "ray_head": _node,
     "ray_worker": _node,
+    "firewall": _firewall,
     "members": _members,
     "ray_proof": _proof,
     "old_environments": _old_environments,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 Verb = Literal["apply", "check", "rollback", "teardown"]
 Status = Literal["ok", "changed", "failed", "unreachable", "skipped"]
 Action = Literal["add", "change", "remove"]
+Severity = Literal["fine", "notice", "needs elevation"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,20 @@ class Notice(Event):
     host: str
     message: str
     remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Finding(Event):
+    """Something about a machine that was looked at before anything was changed.
+
+    ``severity``: fine (worth a line only for who wants to see all), notice (may do harm later: sleep, a runtime that is
+    missing), needs elevation (what this session may not do and would, with an administrator's rights).
+    """
+
+    host: str
+    message: str
+    remedy: str = ""
+    severity: Severity = "notice"
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def _shared(command: Any) -> Any:
                      help="Seconds to wait for a host to let us in."),
         click.option("--accept-new-host-keys", is_flag=True, help="Trust hosts that are seen for the first time."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."),
-        click.option("-v", "--verbose", count=True, help="Show tasks that change nothing, too."),
+        click.option("-v", "--verbose", count=True, help="Show tasks that change nothing, and all that was seen."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)

@@ -17,6 +17,7 @@ from provisioner.events import (
     Difference,
     Doing,
     Event,
+    Finding,
     HostConnected,
     HostFinished,
     HostObserved,
@@ -40,6 +41,7 @@ OBSERVE_LIMIT = 120.0
 """Seconds for a host to look at everything it has been told."""
 HOUSEKEEPING = {"old_environments"}
 """Resources that wait for others without being part of the outcome: nobody is told that their turn did not come."""
+NEEDS_ELEVATION = "needs elevation"
 CLOCK_TOLERANCE = 30.0
 """Seconds a host's clock may be off before the user is told."""
 
@@ -119,12 +121,18 @@ class Conversation:
             if not row["differences"]:
                 self.outcome.count("ok")
         differences = tuple(found)
+        self._tell_findings(observed.get("findings") or [])
         self._emit(HostObserved(self._run.now(), self.name, differences))
         self._cannot = observed.get("cannot") or []
         if observed.get("dropped") and not self._observer:
             self._run.found_dropped(observed["dropped"])
         self._run.consent.settle(self.name, differences if self._verb == "teardown" else _stopping(differences))
         return differences
+
+    def _tell_findings(self, findings: list[Message]) -> None:
+        for each in worth_telling(findings, self._verb):
+            told = Finding(self._run.now(), self.name, each["message"], each["remedy"], each["severity"])
+            self._emit(told)
 
     def _judge_clock(self, facts: Message) -> None:
         off = float(facts.get("clock", time.time())) - time.time()
@@ -350,6 +358,12 @@ class Conversation:
     def _emit(self, event: Event) -> None:
         if not self._observer:
             self._run.emit(event)
+
+
+def worth_telling(findings: list[Message], verb: Verb) -> list[Message]:
+    """Return what a user needs to know of what was seen on a machine: when tearing down or going back, only what this
+    session may not do."""
+    return [each for each in findings if verb in ("apply", "check") or each["severity"] == NEEDS_ELEVATION]
 
 
 def _stopping(differences: tuple[Difference, ...]) -> tuple[Difference, ...]:

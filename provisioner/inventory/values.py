@@ -106,6 +106,18 @@ def is_ip(text: str) -> bool:
     return True
 
 
+def is_address_range(text: str) -> bool:
+    """Whether a text is an address, a range of them (``10.0.0.1-10.0.0.9``) or a network (``10.0.0.0/24``)."""
+    first, dash, last = text.partition("-")
+    if dash:
+        return is_ip(first) and is_ip(last) and (":" in first) == (":" in last)
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
 def worker_ports(value: str | list[int]) -> str | tuple[int, ...]:
     """A checked span such as ``10002-19999``, or the ports of a list."""
     if not isinstance(value, str):

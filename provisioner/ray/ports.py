@@ -40,6 +40,13 @@ def worker_ports(host: Host) -> list[str]:
     return ["--worker-port-list=" + ",".join(str(port) for port in ports)]
 
 
+def port_spans(host: Host) -> list[list[int]]:
+    """Return all TCP ports that the processes of a node listen on, as [first, last]."""
+    workers = _worker_ports(host)
+    spans = [[workers.start, workers.stop - 1]] if isinstance(workers, range) else [[port, port] for port in workers]
+    return sorted([*([port, port] for port in node_ports(host).values()), *spans])
+
+
 def _worker_ports(host: Host) -> range | list[int]:
     """Return the ports of worker processes: a span, or a list."""
     given = host.ray.options.get("worker_ports", WORKER_PORTS)

@@ -87,7 +87,15 @@ class Conversation:
                 rows.append({"play": number, "task": task.name, "differences": task.differences})
         shared = self.host.shared
         told = {"type": "observed", "tasks": rows, "dropped": shared.get("dropped"), "cannot": shared.get("cannot")}
-        self.wire.send(told)
+        self.wire.send(dict(told, findings=self._findings()))
+
+    def _findings(self) -> List[Dict[str, str]]:
+        """Return what the user should know of this machine; that it can't be found out is no reason to do nothing."""
+        try:
+            return self.host.platform.findings(self.host)
+        except Exception as error:
+            told = "what may be amiss on this machine could not be looked at: %s" % from_exception(error).message
+            return [{"severity": "notice", "message": told, "remedy": ""}]
 
     def _look(self, task: Task) -> Callable[[Host], List[Dict[str, str]]]:
         if self.mode == "teardown" or task.orphan:

@@ -93,6 +93,7 @@ KINDS = {
     "members": ("members", "Members"),
     "ray_proof": ("ray_proof", "RayProof"),
     "old_environments": ("old_environments", "OldEnvironments"),
+    "firewall": ("firewall", "Firewall"),
     "file": ("file", "File"),
     "command": ("command", "Command"),
     "system_package": ("system_package", "SystemPackage"),

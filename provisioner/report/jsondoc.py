@@ -16,6 +16,7 @@ The keys, always all present and in this order::
           "facts": {...},                # os, arch, hostname, python ... as observed, sorted
           "differences": [{"task", "action": "add" | "change" | "remove", "what", "before", "after", "stops"}],
           "tasks": [{"play", "task", "status", "seconds", "message", "remedy"}],
+          "findings": [{"severity": "fine" | "notice" | "needs elevation", "message", "remedy"}],
           "proven": {"hostname", "os", "ray", "python", "seconds"} | null
         }
       },
@@ -40,6 +41,7 @@ from provisioner.report.record import HostRecord, RunRecord
 _DIFFERENCE = ("task", "action", "what", "before", "after", "stops")
 _TASK = ("play", "task", "status", "seconds", "message", "remedy")
 _PROVEN = ("hostname", "os", "ray", "python", "seconds")
+_FINDING = ("severity", "message", "remedy")
 _NOTICE = ("host", "message", "remedy")
 
 
@@ -92,6 +94,7 @@ def _host(host: HostRecord) -> dict[str, Any]:
         "facts": dict(sorted(host.facts.items())),
         "differences": [_pick(difference, _DIFFERENCE) for difference in host.differences],
         "tasks": [_pick(task, _TASK) for task in host.tasks],
+        "findings": [_pick(finding, _FINDING) for finding in host.findings],
         "proven": _pick(host.proven, _PROVEN) if host.proven else None,
     }
 

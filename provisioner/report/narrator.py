@@ -7,6 +7,7 @@ from typing import Any
 from provisioner.events import (
     Doing,
     Event,
+    Finding,
     HostConnected,
     HostFinished,
     HostObserved,
@@ -22,6 +23,8 @@ from provisioner.report.lines import MANY, Line, difference_line, lines, status_
 from provisioner.report.record import BAD, Plan, RunRecord
 from provisioner.report.summary import summary
 from provisioner.report.text import clean, counted, flat, map_strings
+
+WORDS = {"notice": "note", "needs elevation": "needs an administrator"}
 
 
 class Narrator:
@@ -52,8 +55,10 @@ class Narrator:
             case Notice():
                 who = f"{event.host}: " if event.host else ""
                 told = lines(f"{who}note: {event.message}", "note", event.remedy)
+            case Finding():
+                told = self._finding(event)
             case RunFinished():
-                told = summary(self.record)
+                told = summary(self.record, findings=len(self.record.hosts) > MANY and not self._verbose)
             case _ if self._verbose:
                 told = lines(_progress(event), "quiet")
         return told
@@ -67,6 +72,14 @@ class Narrator:
         stops = ", ".join(dict.fromkeys(flat(each.stops) for each in event.differences if each.stops))
         plan = f"{event.host}: {Plan.of(list(event.differences))}"
         return lines(f"{plan} (stops {stops})" if stops else plan, "change")
+
+    def _finding(self, event: Finding) -> list[Line]:
+        """What was seen on a machine; with many hosts what is no hindrance comes at the end, said once for all."""
+        if event.severity == "fine":
+            return lines(f"{event.host}: fine: {event.message}", "quiet", event.remedy) if self._verbose else []
+        if event.severity == "notice" and len(self.record.hosts) > MANY and not self._verbose:
+            return []
+        return lines(f"{event.host}: {WORDS[event.severity]}: {event.message}", "note", event.remedy)
 
     def _task(self, event: TaskFinished) -> list[Line]:
         text = f"{event.host}: {event.status}: {flat(event.task)} ({event.seconds:.1f} s)"

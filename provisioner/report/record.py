@@ -9,6 +9,7 @@ from typing import Any
 from provisioner.events import (
     Difference,
     Event,
+    Finding,
     HostConnected,
     HostFinished,
     HostObserved,
@@ -55,6 +56,7 @@ class HostRecord:
     facts: dict[str, Any] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
     tasks: list[TaskFinished] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     proven: NodeProven | None = None
     reported: dict[str, int] = field(default_factory=dict)
 
@@ -115,6 +117,8 @@ class RunRecord:
                 self.host(event.host).differences = list(event.differences)
             case TaskFinished():
                 self.host(event.host).tasks.append(event)
+            case Finding():
+                self.host(event.host).findings.append(event)
             case Notice():
                 self.notices.append(event)
             case HostFinished():

@@ -13,9 +13,15 @@ COUNTS = ("ok", "changed", "failed", "skipped")
 _QUIET_EXIT_CODES = (0, 2)
 
 
-def summary(record: RunRecord) -> list[Line]:
-    """All lines of the end, its parts separated by blank lines."""
+def summary(record: RunRecord, findings: bool = False) -> list[Line]:
+    """All lines of the end, its parts separated by blank lines.
+
+    Args:
+        record: what is known of the run.
+        findings: whether what was seen on machines is said here, each thing once for all hosts.
+    """
     parts = [
+        _findings(record) if findings else [],
         _differences(record) if record.verb == "check" else _recap(record),
         _causes(record),
         _proven(record),
@@ -39,6 +45,20 @@ def _grouped(
 
 def _names(hosts: Iterable[HostRecord], shown: int = 3) -> str:
     return several((flat(host.name) for host in hosts), shown)
+
+
+def _findings(record: RunRecord) -> list[Line]:
+    """What was seen on machines, with the names of all on which it was."""
+    seen: dict[tuple[str, str], list[str]] = {}
+    for host in record.hosts.values():
+        for finding in host.findings:
+            if finding.severity == "notice":
+                seen.setdefault((finding.message, finding.remedy), []).append(flat(host.name))
+    told = []
+    for (message, remedy), names in seen.items():
+        number = f" ({len(names)} hosts)" if len(names) > 1 else ""
+        told += lines(f"{several(names)}{number}: note: {message}", "note", remedy)
+    return told
 
 
 def _differences(record: RunRecord) -> list[Line]:

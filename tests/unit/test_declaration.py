@@ -68,3 +68,35 @@ def test_a_task_for_one_way_of_matching_python(match: str, tasks: list[str], tmp
     inventory = INVENTORY.replace("3.11.9", f"{{version: 3.11.9, match: {match}}}", 1)
     hello = declare(tmp_path, VARIABLE % ("Always", "X") + when, inventory)
     assert [(task["name"], task["when"]) for task in hello["plays"][0]["tasks"]] == [(name, {}) for name in tasks]
+
+
+MEMBERS = INVENTORY + "workers:\n  w2: {address: 10.0.0.2, ray: {first_port: 7000, worker_ports: 8000-8009}}\n"
+
+
+def firewall(folder: Path, task: str) -> dict[str, Any]:
+    (folder / "lab.yml").write_text(MEMBERS)
+    (folder / "play.yml").write_text(f"- play: P\n  hosts: w2\n  tasks:\n    - {{name: A, firewall: {task}}}\n")
+    loaded = load_inventory(folder / "lab.yml")
+    hello = Declarer(loaded, load_playbook(folder / "play.yml")).declare(loaded.hosts[1], "apply").hello
+    params: dict[str, Any] = hello["plays"][0]["tasks"][0]["params"]
+    return params
+
+
+@pytest.mark.parametrize(
+    ("task", "addresses"),
+    [
+        ("{}", ["10.0.0.2", "127.0.0.1"]),
+        ("{allow: [192.168.7.0/24, 10.9.0.1-10.9.0.5, 'fd00::1']}",
+         ["10.0.0.2", "127.0.0.1", "192.168.7.0/24", "10.9.0.1-10.9.0.5", "fd00::1"]),
+    ],
+)  # fmt: skip
+def test_whom_the_firewall_lets_in(task: str, addresses: list[str], tmp_path: Path) -> None:
+    params = firewall(tmp_path, task)
+    assert params["addresses"] == addresses
+    assert params["ports"] == [*([port, port] for port in range(7000, 7006)), [8000, 8009]]
+
+
+@pytest.mark.parametrize("allowed", ["laptop.lab", "10.0.0.0/33", "10.0.0.1-", "10.0.0.1-fd00::1"])
+def test_whom_it_cannot_let_in(allowed: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the firewall can't allow"):
+        firewall(tmp_path, f"{{allow: ['{allowed}']}}")

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provisioner.engine.consent import Consent
+from provisioner.engine.conversation import worth_telling
 from provisioner.engine.gates import Gate, Gates
 from provisioner.engine.outcome import Outcome, exit_code
 from provisioner.engine.switchboard import Switchboard
 from provisioner.errors import HostFailed, Unreachable
-from provisioner.events import Difference
+from provisioner.events import Difference, Verb
 
 HOSTS = [f"h{number}" for number in range(4)]
 PLAYS = [f"p{number}" for number in range(5)]
@@ -388,3 +389,17 @@ def test_the_first_cause_stays() -> None:
     skipped = outcome("skipped")
     skipped.fail(Unreachable("worse"))
     assert (skipped.status, skipped.message) == ("unreachable", "worse")
+
+
+@pytest.mark.parametrize(
+    ("verb", "told"),
+    [
+        ("apply", ["fine", "notice", "needs elevation"]),
+        ("check", ["fine", "notice", "needs elevation"]),
+        ("rollback", ["needs elevation"]),
+        ("teardown", ["needs elevation"]),
+    ],
+)
+def test_which_findings_are_told(verb: Verb, told: list[str]) -> None:
+    found = [{"severity": each, "message": "m", "remedy": ""} for each in ("fine", "notice", "needs elevation")]
+    assert [each["severity"] for each in worth_telling(found, verb)] == told

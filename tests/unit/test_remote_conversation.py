@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 from provisioner.remote import boot as boot_module
 from provisioner.remote import main
 from provisioner.remote.failure import Failure
+from provisioner.remote.host import Host
+from provisioner.remote.platforms.linux import Linux
 from provisioner.transport import program
 from tests import waiting
 
@@ -562,3 +564,41 @@ def test_few_modules_are_imported_to_start(unpacked: Path) -> None:
     out = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=LIMIT).stdout
     heavy = {"subprocess", "typing", "zipfile", "http", "ssl", "asyncio", "logging", "tempfile", "shutil", "inspect"}
     assert heavy.isdisjoint(out.split())
+
+
+class Odd(Linux):
+    """A machine on which something is amiss, or can't even be found out."""
+
+    def __init__(self, found: object) -> None:
+        self._found = found
+
+    def findings(self, host: Host) -> list[dict[str, str]]:
+        if isinstance(self._found, Exception):
+            raise self._found
+        return [{"severity": "notice", "message": str(self._found), "remedy": ""}]
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ("it sleeps", "it sleeps"),
+        (OSError(13, "Permission denied"), "could not be looked at: no permission"),
+        (KeyError("x"), "could not be looked at: unexpected KeyError"),
+    ],
+)
+def test_what_is_seen_on_a_machine_is_told_whatever_comes_of_it(found: object, told: str, tmp_path: Path) -> None:
+    conversation = main.Conversation.__new__(main.Conversation)
+    hello = {"cluster": "lab", "host": "w1", "root": str(tmp_path), "service": "process"}
+    conversation.host = Host(Odd(found), Silent(), hello)  # type: ignore[arg-type]
+    (finding,) = conversation._findings()
+    assert told in finding["message"]
+    assert finding["severity"] == "notice"
+
+
+class Silent:
+    """Hears nothing and says nothing."""
+
+
+def test_a_machine_without_findings(talk: Talk) -> None:
+    talk.hello()
+    assert talk.hear("observed")["findings"] == []

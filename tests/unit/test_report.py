@@ -16,6 +16,7 @@ from provisioner.events import (
     Difference,
     Doing,
     Event,
+    Finding,
     HostConnected,
     HostFinished,
     HostObserved,
@@ -77,6 +78,13 @@ LINES: list[tuple[Event, list[str], list[str]]] = [
     ),
     (Notice(1, "w1", "clock is off", "set it"), ["w1: note: clock is off", "  -> set it"], ["w1: note: clock is off"]),
     (Notice(1, "", "hello"), ["note: hello"], ["note: hello"]),
+    (Finding(1, "w1", "it sleeps", "powercfg"), ["w1: note: it sleeps", "  -> powercfg"], ["w1: note: it sleeps"]),
+    (Finding(1, "w1", "Windows 11", severity="fine"), [], ["w1: fine: Windows 11"]),
+    (
+        Finding(1, "w1", "no rights", "log in", "needs elevation"),
+        ["w1: needs an administrator: no rights", "  -> log in"],
+        ["w1: needs an administrator: no rights", "  -> log in"],
+    ),
     (HostFinished(1, "w1", "ok"), [], ["w1: ok"]),
     (HostFinished(1, "w1", "skipped", {}, "head failed"), ["w1: skipped: head failed"], ["w1: skipped: head failed"]),
     (
@@ -208,6 +216,22 @@ def test_apply_ends_with_recap_causes_proof_and_next_commands() -> None:
     ]
 
 
+def test_what_was_seen_on_many_machines_is_said_once() -> None:
+    hosts = tuple(f"w{number:03d}" for number in range(50))
+    events: list[Event] = [started("check", *hosts)]
+    for host in hosts:
+        events += [Finding(1, host, "it sleeps", "powercfg"), Finding(1, host, "Windows 11", severity="fine")]
+    events += [Finding(1, "w007", "no rights", "log in", "needs elevation"), RunFinished(2, "check", 0)]
+    told = plain(*events)
+    assert told[1:3] == ["w007: needs an administrator: no rights", "  -> log in"]
+    assert [line for line in told if "sleeps" in line] == [
+        "w000, w001, w002 and 47 more (50 hosts): note: it sleeps",
+    ]
+    assert not [line for line in told if "Windows 11" in line]
+    every = plain(*events, verbose=1)
+    assert sum("it sleeps" in line for line in every) == sum("Windows 11" in line for line in every) == 50
+
+
 def test_the_recap_of_200_hosts_fits_a_screen() -> None:
     hosts = tuple(f"w{number:03d}" for number in range(200))
     events: list[Event] = [started("apply", *hosts)]
@@ -244,6 +268,7 @@ def test_the_json_document() -> None:
         HostObserved(1, "w1", (CHANGE,)),
         TaskFinished(2, "w1", "all", "Install", "failed", 1.5, "disk full", "free 4 GB"),
         Notice(2, "w1", "clock is off"),
+        Finding(2, "w1", "Windows 11", severity="fine"),
         HostFinished(2, "w1", "failed"),
         NodeProven(3, "w2", "box", "Linux", "2.49", "3.12", 0.2),
         RunFinished(4, "apply", 3, "http://w2:8265", (("x", "y"),)),
@@ -252,7 +277,9 @@ def test_the_json_document() -> None:
     assert stream.getvalue() == ""
     report.close()
     report.close()
-    nothing: dict[str, Any] = {"status": None, "message": "", "remedy": "", "facts": {}, "differences": [], "tasks": []}
+    nothing: dict[str, Any] = {
+        "status": None, "message": "", "remedy": "", "facts": {}, "differences": [], "tasks": [], "findings": []
+    }  # fmt: skip
     proven = {"hostname": "box", "os": "Linux", "ray": "2.49", "python": "3.12", "seconds": 0.2}
     task = {"play": "all", "task": "Install", "status": "failed", "seconds": 1.5}
     change = {"task": "Ray", "action": "change", "what": "Ray", "before": "2.48", "after": "2.49"}
@@ -271,6 +298,7 @@ def test_the_json_document() -> None:
                 "facts": {"arch": "arm64", "os": "linux"},
                 "differences": [{**change, "stops": "ray-worker"}],
                 "tasks": [{**task, "message": "disk full", "remedy": "free 4 GB"}],
+                "findings": [{"severity": "fine", "message": "Windows 11", "remedy": ""}],
                 "proven": None,
             },
         },

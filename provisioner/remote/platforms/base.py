@@ -7,6 +7,9 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
     from provisioner.remote.host import Host
+    from provisioner.remote.resource import Difference
+
+    Opening = Dict[str, Any]
 
 
 class ServiceManager:
@@ -41,6 +44,39 @@ class ServiceManager:
         raise NotImplementedError
 
 
+class Firewall:
+    """The host's own firewall, as far as it is ours to open.
+
+    An opening is ``{"programs": [path], "ports": [[first, last]], "addresses": [address or network]}``: who may
+    connect (TCP) to which ports of which programs.
+    """
+
+    def listeners(self, environment: str, interpreter: str) -> List[str]:
+        """Return the programs of Ray that others connect to, for an environment and the interpreter it was made with
+        ("" if that is not known); whether or not they exist yet."""
+        raise NotImplementedError
+
+    def differences(self, host: Host, opening: Opening) -> List[Difference]:
+        """Return in what the firewall differs from an opening; changes nothing."""
+        raise NotImplementedError
+
+    def open(self, host: Host, opening: Opening) -> str:
+        """Let exactly those in, as far as it is up to us, and return what was done.
+
+        Raises:
+            Failure: the firewall did not take it.
+        """
+        raise NotImplementedError
+
+    def traces(self, host: Host) -> List[Difference]:
+        """Return what ``open`` has left to remove; changes nothing."""
+        raise NotImplementedError
+
+    def close(self, host: Host) -> str:
+        """Remove what ``open`` made, and nothing else, and return what was done."""
+        raise NotImplementedError
+
+
 class Platform:
     """One OS. Nothing outside ``platforms/`` asks which."""
 
@@ -52,6 +88,18 @@ class Platform:
 
     def privileged(self) -> bool:
         raise NotImplementedError
+
+    def firewall(self) -> Optional[Firewall]:
+        """Return the firewall that we open for the cluster, None if there is none on this OS that we know."""
+        return None
+
+    def findings(self, host: Host) -> List[Dict[str, str]]:
+        """Return what the user should know of this machine before anything is changed; changes nothing, starts nothing.
+
+        Each is ``{"message", "remedy", "severity"}``; severity: notice, fine (said only with ``--verbose``), or
+        needs elevation (see events.Finding).
+        """
+        return []
 
     def login_account(self) -> str:
         """Return the account that logged in (not root, if root was reached through sudo)."""

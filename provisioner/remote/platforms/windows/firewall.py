@@ -1,0 +1,227 @@
+"""The Windows firewall: rules that let the cluster's other hosts reach Ray's programs, and none that shut them out.
+
+Rules are read from the registry, which is the same in every language and costs no program; they are changed by one
+start of netsh, which runs a script of commands. netsh can't put rules into a group, so their name is what they have in
+common: ``provision CLUSTER DIGITS``, where the digits tell one set from the next. A new set is there before the old
+one goes: a connection that no rule allows any more would be cut.
+"""
+
+from __future__ import annotations
+
+import ntpath
+import os
+import re
+import time
+
+from provisioner.remote.failure import Failure
+from provisioner.remote.platforms.base import Firewall
+from provisioner.remote.platforms.windows import rules
+from provisioner.remote.resource import difference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Set, Tuple
+
+    from provisioner.remote.host import Host
+    from provisioner.remote.platforms.base import Opening
+    from provisioner.remote.resource import Difference
+
+SERVICE = r"HKLM\SYSTEM\CurrentControlSet\Services"
+RULES = SERVICE + r"\SharedAccess\Parameters\FirewallPolicy\FirewallRules"
+DISABLED = 4
+"""Start type of a service that is off (SERVICE_DISABLED)."""
+NETSH_LIMIT = 60.0
+SETTLE_LIMIT = 5.0
+"""Seconds for the registry to show what netsh did."""
+DESCRIPTION = "The other hosts of the Ray cluster %s may connect. Made by provision."
+LISTENERS = (
+    r"Lib\site-packages\ray\core\src\ray\raylet\raylet.exe",
+    r"Lib\site-packages\ray\core\src\ray\gcs\gcs_server.exe",
+    r"Scripts\python.exe",
+)
+"""Programs of an environment that others connect to (ray/_private/services.py); workers and agents are Python, and
+what Scripts\\python.exe starts is the interpreter that the environment was made with."""
+
+
+class WindowsFirewall(Firewall):
+    """Windows Defender Firewall with its local rules. What a group policy or another product does, it can't change.
+
+    Args:
+        read: returns the data of a registry value, by key and name.
+        values: returns all values of a registry key.
+    """
+
+    def __init__(self, read: Callable[[str, str], Any], values: Callable[[str], Dict[str, Any]]) -> None:
+        self._read = read
+        self._values = values
+
+    def listeners(self, environment: str, interpreter: str) -> List[str]:
+        return [interpreter] * bool(interpreter) + [ntpath.join(environment, path) for path in LISTENERS]
+
+    def differences(self, host: Host, opening: Opening) -> List[Difference]:
+        if self._is_off():
+            return []
+        present = self._present()
+        ours = _ours(present, host.cluster)
+        found = [
+            difference("remove", "firewall rule %s" % name, before="keeps others from %s" % path)
+            for name, path in _blocking(present, host, opening)
+        ]
+        return _compare(list(ours.values()), _wanted(host, opening, ours)) + found
+
+    def open(self, host: Host, opening: Opening) -> str:
+        present = self._present()
+        ours = _ours(present, host.cluster)
+        wanted = _wanted(host, opening, ours)
+        name = "%s %s" % (_title(host.cluster), rules.fingerprint(wanted))
+        old = {rules.one(fields, "Name") for fields in ours.values()}
+        lines = [rules.delete_line(*blocking) for blocking in _blocking(present, host, opening)]
+        if name in old:  # some of the set are gone or edited: only then is there a moment without
+            lines.append(rules.delete_line(name))
+        lines += [rules.add_line(name, DESCRIPTION % host.cluster, rule) for rule in wanted]
+        lines += [rules.delete_line(former) for former in sorted(old - {name})]
+        said = self._netsh(host, lines)
+
+        def is_done() -> bool:
+            now = self._present()
+            names = [rules.one(fields, "Name") for fields in _ours(now, host.cluster).values()]
+            return names == [name] * len(wanted) and not _blocking(now, host, opening)
+
+        _settle(is_done, said)
+        return "%d rules" % len(wanted)
+
+    def traces(self, host: Host) -> List[Difference]:
+        ours = _ours(self._present(), host.cluster)
+        return [difference("remove", "firewall rules", before=_programs(ours.values()))] if ours else []
+
+    def close(self, host: Host) -> str:
+        names = {rules.one(fields, "Name") for fields in _ours(self._present(), host.cluster).values()}
+        if not names:
+            return ""
+        said = self._netsh(host, [rules.delete_line(name) for name in sorted(names)])
+        _settle(lambda: not _ours(self._present(), host.cluster), said)
+        return "firewall rules removed"
+
+    def _is_off(self) -> bool:
+        """Tell whether the firewall's service never runs here: then nothing is shut, and no rule can be made."""
+        return bool(self._read(SERVICE + r"\mpssvc", "Start") == DISABLED)
+
+    def _present(self) -> Dict[str, rules.Fields]:
+        return {key: fields for key, fields in ((key, rules.parse(data)) for key, data in self._values(RULES).items())
+                if fields}  # fmt: skip
+
+    def _netsh(self, host: Host, lines: List[str]) -> str:
+        """Run commands in one netsh; returns what it said of those that failed. It goes on after one that fails, and
+        its exit code is 1 then. Scripts are read in the machine's code page: they hold nothing but ASCII."""
+        script = host.path("firewall.txt")
+        netsh = os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "netsh.exe")
+        host.write(script, ("\r\n".join(lines) + "\r\n").encode("ascii"), 0o600)
+        try:
+            code, output = host.platform.run([netsh, "-f", script], NETSH_LIMIT)
+        finally:
+            os.unlink(script)
+        return " ".join(output.split())[-300:] if code else ""
+
+
+def _settle(is_done: Callable[[], bool], said: str) -> None:
+    """Wait until the registry shows what was done: an exit code proves nothing."""
+    deadline = time.monotonic() + SETTLE_LIMIT
+    while not is_done():
+        if time.monotonic() > deadline:
+            raise Failure(
+                "the firewall's rules are not what they should be%s" % (": netsh said: %s" % said if said else ""),
+                "see `netsh advfirewall show allprofiles` and `sc query mpssvc` on the host",
+            )
+        time.sleep(0.1)
+
+
+def _title(cluster: str) -> str:
+    return "provision " + cluster
+
+
+def _ours(present: Dict[str, rules.Fields], cluster: str) -> Dict[str, rules.Fields]:
+    pattern = re.compile(re.escape(_title(cluster)) + " [0-9a-f]{8}$")
+    return {key: fields for key, fields in present.items() if pattern.match(rules.one(fields, "Name"))}
+
+
+def _wanted(host: Host, opening: Opening, ours: Dict[str, rules.Fields]) -> List[rules.Rule]:
+    """Return the rules that should be there. Programs that have one keep it while they exist: they are those of
+    environments that Ray may still run out of, or go back to."""
+    declared = {rules.same_path(path): path for path in opening["programs"]}
+    former = {rules.program(fields): rules.one(fields, "App") for fields in ours.values()}
+    kept = {path: told for path, told in former.items()
+            if path not in declared and os.path.exists(ntpath.expandvars(told))}  # fmt: skip
+    spans = rules.merge_ports((first, last) for first, last in opening["ports"])
+    places = rules.merge_addresses(opening["addresses"])
+    if (0, 0, 0) in places:
+        raise Failure("not all of these are addresses: %s" % ", ".join(opening["addresses"]), "mend the inventory")
+    paths = [path for _, path in sorted({**kept, **declared}.items())]
+    return [rules.Rule(path, spans, portion) for path in paths for portion in rules.portions(places)]
+
+
+def _compare(ours: List[rules.Fields], wanted: List[rules.Rule]) -> List[Difference]:
+    """Return in what the rules that are there differ; those for programs that are gone don't count."""
+    programs = {rule.identity[0] for rule in wanted}
+    alive = [fields for fields in ours if rules.program(fields) in programs]
+    now = sorted((rules.identity(fields) or () for fields in alive), key=repr)
+    if now == sorted((rule.identity for rule in wanted), key=repr):
+        return []
+    if not alive:
+        names = [rule.path for rule in wanted]
+        after = "%s for %s" % (_base_names(names), rules.show_addresses(_joined(rule.places for rule in wanted)))
+        return [difference("add", "firewall rules", after=after)]
+    changes = [(what, before, after) for what, before, after in _facets(alive, wanted) if before != after]
+    changes = changes or [("firewall rules", "edited or incomplete", "as declared")]
+    return [difference("change", *change) for change in changes]
+
+
+def _facets(ours: List[rules.Fields], wanted: List[rules.Rule]) -> List[Tuple[str, str, str]]:
+    """Return (what, before, after) of what a user declares: who may connect, to what."""
+    return [
+        (
+            "firewall: who may connect",
+            rules.show_addresses(_joined(rules.addresses(fields) for fields in ours)),
+            rules.show_addresses(_joined(rule.places for rule in wanted)),
+        ),
+        (
+            "firewall: ports",
+            rules.show_ports(rules.merge_ports(span for fields in ours for span in rules.ports(fields))),
+            rules.show_ports(rules.merge_ports(span for rule in wanted for span in rule.spans)),
+        ),
+        ("firewall: programs", _programs(ours), _base_names(rule.path for rule in wanted)),
+    ]
+
+
+def _joined(lists: Any) -> List[rules.Place]:
+    return sorted({place for places in lists for place in places})
+
+
+def _programs(ours: Any) -> str:
+    return _base_names(rules.one(fields, "App") for fields in ours)
+
+
+def _base_names(paths: Any) -> str:
+    """Return what programs are called, each with how many of them there are."""
+    names = [ntpath.basename(path).lower() for path in sorted(set(paths))]
+    return ", ".join("%d x %s" % (names.count(name), name) if names.count(name) > 1 else name
+                     for name in sorted(set(names)))  # fmt: skip
+
+
+def _blocking(present: Dict[str, rules.Fields], host: Host, opening: Opening) -> List[Tuple[str, str]]:
+    """Return (name, program) of rules that shut our own programs: Windows makes them when a program listens for the
+    first time and nobody sees its question. They beat every rule that allows."""
+    root = rules.same_path(host.root) + "\\"
+    declared: Set[str] = {rules.same_path(path) for path in opening["programs"]}
+    shut = {
+        (rules.one(fields, "Name"), rules.one(fields, "App"))
+        for fields in present.values()
+        if rules.blocks(fields) and rules.program(fields).startswith(root)
+    }
+    foreign = sorted(
+        rules.one(fields, "App")
+        for fields in present.values()
+        if rules.blocks(fields) and rules.program(fields) in declared and not rules.program(fields).startswith(root)
+    )
+    if foreign:
+        host.shared["shut programs"] = foreign
+    return sorted(shut)

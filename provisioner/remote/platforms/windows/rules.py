@@ -1,0 +1,204 @@
+"""Rules of the Windows firewall as text: as the registry keeps them, and as netsh takes them.
+
+The registry's form is the grammar of [MS-GPFAS] 2.2.2.19: ``v2.31|Action=Allow|Active=TRUE|Dir=In|Protocol=6|...|``.
+It is the same in every language of Windows. A field that occurs several times holds a list; one that is absent limits
+nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ntpath
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterable, List, Optional, Tuple
+
+    Fields = Dict[str, List[str]]
+    Span = Tuple[int, int]
+    Place = Tuple[int, int, int]
+
+TCP = "6"
+PROFILES = {"domain", "private", "public"}
+MOST_TEXT = 1200
+"""Characters of addresses in one rule: netsh's lines stay well below the 8191 that a command line may have."""
+
+
+def parse(text: object) -> Fields:
+    """Return the fields of a rule, each with its values in order; nothing if it is no rule."""
+    if not isinstance(text, str) or not re.match(r"v\d+\.\d+\|", text):
+        return {}
+    fields: Fields = {}
+    for part in text.split("|")[1:]:
+        name, equals, value = part.partition("=")
+        if equals:
+            fields.setdefault(name, []).append(value)
+    return fields
+
+
+def one(fields: Fields, name: str) -> str:
+    """Return the value of a field that occurs once, "" if it is absent."""
+    return fields.get(name, [""])[0]
+
+
+def program(fields: Fields) -> str:
+    """Return the program a rule is for in the form in which programs can be compared, "" if it is for all."""
+    return same_path(one(fields, "App"))
+
+
+def same_path(path: str) -> str:
+    """Return a path in the form in which it can be compared: Windows keeps ``%SystemDrive%`` and any case."""
+    return ntpath.normcase(ntpath.normpath(ntpath.expandvars(path))) if path else ""
+
+
+def ports(fields: Fields) -> List[Span]:
+    """Return the local ports a rule is for, as spans without gaps between them; keywords such as RPC are (-1, -1)."""
+    found = fields.get("LPort", []) + fields.get("LPort2_10", [])
+    return merge_ports(_port_span(text) for text in found) if found else [(0, 65535)]
+
+
+def _port_span(text: str) -> Span:
+    first, _, last = text.partition("-")
+    return (int(first), int(last or first)) if first.isdigit() and (last or first).isdigit() else (-1, -1)
+
+
+def merge_ports(spans: Iterable[Span]) -> List[Span]:
+    """Return spans in order, those that touch made one."""
+    merged: List[Span] = []
+    for first, last in sorted(spans):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def addresses(fields: Fields) -> List[Place]:
+    """Return the remote addresses a rule is for as (IP version, first, last); keywords such as LocalSubnet, and
+    nothing at all, which means any, are (0, 0, 0)."""
+    found = fields.get("RA4", []) + fields.get("RA6", [])
+    return merge_addresses(found) if found else [(0, 0, 0)]
+
+
+def merge_addresses(texts: Iterable[str]) -> List[Place]:
+    """Return addresses, ranges (``A-B``) and networks (``A/24``, ``A/255.255.255.0``) as (IP version, first, last),
+    in order, those that touch made one."""
+    merged: List[Place] = []
+    for version, first, last in sorted(_place(text) for text in texts):
+        if merged and merged[-1][0] == version and first <= merged[-1][2] + 1:
+            merged[-1] = (version, merged[-1][1], max(last, merged[-1][2]))
+        else:
+            merged.append((version, first, last))
+    return merged
+
+
+def _place(text: str) -> Place:
+    import ipaddress
+
+    try:
+        if "/" in text:
+            network = ipaddress.ip_network(text, strict=False)
+            return network.version, int(network.network_address), int(network.broadcast_address)
+        first, _, last = text.partition("-")
+        start = ipaddress.ip_address(first.partition("%")[0])
+        return start.version, int(start), int(ipaddress.ip_address((last or first).partition("%")[0]))
+    except ValueError:
+        return 0, 0, 0
+
+
+def show_ports(spans: Iterable[Span]) -> str:
+    """Return ports as netsh takes them and people read them: ``6379,10002-19999``."""
+    return ",".join("%d" % first if first == last else "%d-%d" % (first, last) for first, last in spans)
+
+
+def show_addresses(places: Iterable[Place]) -> str:
+    """Return addresses as netsh takes them: ``10.0.0.1-10.0.0.9,fd00::5``; any if a rule is for all."""
+    return ",".join(_show(place) for place in places)
+
+
+def _show(place: Place) -> str:
+    import ipaddress
+
+    version, first, last = place
+    kind: Any = {4: ipaddress.IPv4Address, 6: ipaddress.IPv6Address}.get(version)
+    if kind is None:
+        return "any"
+    return str(kind(first)) if first == last else "%s-%s" % (kind(first), kind(last))
+
+
+def portions(places: Iterable[Place]) -> List[List[Place]]:
+    """Return addresses in portions that a rule can take."""
+    found: List[List[Place]] = []
+    size = MOST_TEXT
+    for place in places:
+        length = len(_show(place)) + 1
+        if size + length > MOST_TEXT:
+            found.append([])
+            size = 0
+        found[-1].append(place)
+        size += length
+    return found
+
+
+class Rule:
+    """What lets some hosts reach some ports of one program.
+
+    Args:
+        path: of the program.
+        spans: its TCP ports.
+        places: who may connect, see ``merge_addresses``.
+    """
+
+    def __init__(self, path: str, spans: List[Span], places: List[Place]) -> None:
+        self.path = path
+        self.spans = spans
+        self.places = places
+
+    @property
+    def identity(self) -> Tuple[Any, ...]:
+        return same_path(self.path), tuple(self.spans), tuple(self.places)
+
+
+def identity(fields: Fields) -> Optional[Tuple[Any, ...]]:
+    """Return what a rule of the registry lets in, to be compared with ``Rule.identity``; None if it does not let that
+    in always: it is switched off, or for some networks only."""
+    wanted = {"Action": "allow", "Active": "true", "Dir": "in", "Protocol": TCP}
+    if any(one(fields, name).lower() != value for name, value in wanted.items()):
+        return None
+    if {each.lower() for each in fields.get("Profile", PROFILES)} != PROFILES:
+        return None
+    return program(fields), tuple(ports(fields)), tuple(addresses(fields))
+
+
+def blocks(fields: Fields) -> bool:
+    """Tell whether a rule keeps TCP connections to a program out."""
+    wanted = {"Action": "block", "Active": "true", "Dir": "in"}
+    if any(one(fields, name).lower() != value for name, value in wanted.items()):
+        return False
+    return bool(program(fields)) and one(fields, "Protocol") in ("", TCP)
+
+
+def fingerprint(rules: Iterable[Rule]) -> str:
+    """Return eight digits that tell these rules from others."""
+    return hashlib.sha256(repr(sorted(rule.identity for rule in rules)).encode()).hexdigest()[:8]
+
+
+def add_line(name: str, description: str, rule: Rule) -> str:
+    """Return the line of a netsh script that adds a rule."""
+    return (
+        'advfirewall firewall add rule name="%s" description="%s" dir=in action=allow enable=yes profile=any '
+        'protocol=TCP program="%s" localport=%s remoteip=%s'
+        % (name, description, rule.path, show_ports(rule.spans), show_addresses(rule.places))
+    )
+
+
+def delete_line(name: str, path: str = "") -> str:
+    """Return the line of a netsh script that deletes the inbound rules of that name, of one program if it is given.
+
+    A name that a script can't hold (its encoding is the machine's, and nothing is escaped) stands for all rules of the
+    program.
+    """
+    if path and not re.match(r'[ !#-~]+$', name):  # fmt: skip
+        name = "all"
+    return 'advfirewall firewall delete rule name="%s" dir=in' % name + (' program="%s"' % path if path else "")
