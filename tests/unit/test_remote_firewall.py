@@ -158,6 +158,7 @@ def test_rules_that_shut_our_programs_go(machine: Machine) -> None:
     allowed = machine.ours()
     assert apply(machine, opening()) == [("remove", "firewall rule raylet.exe", f"keeps others from {ours}", "")]
     assert [text for text in allowed if "Block" not in text] == machine.ours()
+    assert len(machine.scripts[-1].splitlines()) == 1, "ours are left as they are"
 
 
 @pytest.mark.parametrize("name", ["파이썬", 'the "raylet"'])

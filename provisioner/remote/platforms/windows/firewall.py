@@ -73,19 +73,16 @@ class WindowsFirewall(Firewall):
         present = self._present()
         ours = _ours(present, host.cluster)
         wanted = _wanted(host, opening, ours)
+        blocking = [rules.delete_line(*each) for each in _blocking(present, host, opening)]
+        right = not _compare(list(ours.values()), wanted) and not any(rules.takes_all(line) for line in blocking)
         name = "%s %s" % (_title(host.cluster), rules.fingerprint(wanted))
-        old = {rules.one(fields, "Name") for fields in ours.values()}
-        lines = [rules.delete_line(*blocking) for blocking in _blocking(present, host, opening)]
-        if name in old:  # some of the set are gone or edited: only then is there a moment without
-            lines.append(rules.delete_line(name))
-        lines += [rules.add_line(name, DESCRIPTION % host.cluster, rule) for rule in wanted]
-        lines += [rules.delete_line(former) for former in sorted(old - {name})]
-        said = self._netsh(host, lines)
+        exchange = [] if right else _exchange(name, host.cluster, ours, wanted)
+        said = self._netsh(host, blocking + exchange)
 
         def is_done() -> bool:
             now = self._present()
             names = [rules.one(fields, "Name") for fields in _ours(now, host.cluster).values()]
-            return names == [name] * len(wanted) and not _blocking(now, host, opening)
+            return (right or names == [name] * len(wanted)) and not _blocking(now, host, opening)
 
         _settle(is_done, said)
         return "%d rules" % len(wanted)
@@ -142,6 +139,15 @@ def _title(cluster: str) -> str:
 def _ours(present: Dict[str, rules.Fields], cluster: str) -> Dict[str, rules.Fields]:
     pattern = re.compile(re.escape(_title(cluster)) + " [0-9a-f]{8}$")
     return {key: fields for key, fields in present.items() if pattern.match(rules.one(fields, "Name"))}
+
+
+def _exchange(name: str, cluster: str, ours: Dict[str, rules.Fields], wanted: List[rules.Rule]) -> List[str]:
+    """Return the lines that put a new set of rules in the place of what there is of ours."""
+    old = {rules.one(fields, "Name") for fields in ours.values()}
+    # If some of that very set are gone or edited there is a moment without the others: only then.
+    first = [rules.delete_line(name)] if name in old else []
+    added = [rules.add_line(name, DESCRIPTION % cluster, rule) for rule in wanted]
+    return first + added + [rules.delete_line(former) for former in sorted(old - {name})]
 
 
 def _wanted(host: Host, opening: Opening, ours: Dict[str, rules.Fields]) -> List[rules.Rule]:

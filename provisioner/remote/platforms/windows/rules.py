@@ -202,3 +202,8 @@ def delete_line(name: str, path: str = "") -> str:
     if path and not re.match(r'[ !#-~]+$', name):  # fmt: skip
         name = "all"
     return 'advfirewall firewall delete rule name="%s" dir=in' % name + (' program="%s"' % path if path else "")
+
+
+def takes_all(line: str) -> bool:
+    """Tell whether a line of ``delete_line`` deletes all inbound rules of a program, those that let in as well."""
+    return ' name="all" ' in line
