@@ -71,7 +71,7 @@ class Host:
             return inside
         import hashlib
 
-        return "/tmp/rp-" + hashlib.sha256(self.root.encode()).hexdigest()[:8]  # noqa: S108 - made by us, then owned
+        return "%s/rp-%s" % (self.platform.scratch, hashlib.sha256(self.root.encode()).hexdigest()[:8])
 
     @property
     def python(self) -> str:

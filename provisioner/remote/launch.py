@@ -23,6 +23,8 @@ LOG_LIMIT = 20 * 1024 * 1024
 """Bytes after which the log is put aside at the next start; one old one is kept."""
 PAUSE = 5.0
 """Seconds between an end and the next start."""
+REACH_LIMIT = 3.0
+"""Seconds for the head to accept a connection; what is not allowed is refused at once."""
 DRAIN = 35.0
 """Seconds that a node gets to end by itself."""
 
@@ -54,6 +56,26 @@ def forget_last_cluster(spec: Spec) -> None:
         pass
 
 
+def note_reach(spec: Spec, system: str = sys.platform) -> None:
+    """Note whether this service can connect to the head: macOS may keep it from the local network, and let the login by
+    which the program was started through (Local Network privacy, Apple's TN3179)."""
+    if system != "darwin" or "gcs" not in spec or "--head" in spec["argv"]:
+        return
+    import socket
+
+    address, _, port = spec["gcs"].rpartition(":")
+    note = {"gcs": spec["gcs"], "errno": 0, "error": ""}
+    try:
+        socket.create_connection((address.strip("[]"), int(port)), REACH_LIMIT).close()
+    except OSError as error:
+        note.update(errno=error.errno or 0, error=error.strerror or str(error))
+    try:
+        with open(spec["log"] + ".reach", "w", encoding="utf-8") as file:
+            json.dump(note, file)
+    except OSError:
+        pass
+
+
 def environment(spec: Spec) -> Dict[str, str]:
     variables = dict(os.environ)
     variables.update(spec["env"])
@@ -67,6 +89,7 @@ def run(spec: Spec) -> None:
     log = open_log(spec["log"])
     os.dup2(log, 1)
     os.dup2(log, 2)
+    note_reach(spec)
     os.makedirs(spec["temp_dir"], exist_ok=True)  # below /tmp a reboot takes it away
     os.chdir(spec["temp_dir"])
     os.execve(spec["argv"][0], spec["argv"], environment(spec))
@@ -111,6 +134,7 @@ class Supervisor:
         os.makedirs(spec["temp_dir"], exist_ok=True)
         forget_last_cluster(spec)
         log = open_log(spec["log"])
+        note_reach(spec)
         child = subprocess.Popen(
             spec["argv"],
             stdin=subprocess.DEVNULL,

@@ -21,6 +21,10 @@ def current() -> Platform:
         from provisioner.remote.platforms.linux import Linux
 
         return Linux()
+    if sys.platform == "darwin":
+        from provisioner.remote.platforms.macos import Macos
+
+        return Macos()
     raise Failure("hosts with %s are not supported yet" % sys.platform, "take the host out of the inventory")
 
 

@@ -81,6 +81,8 @@ class Platform:
     """One OS. Nothing outside ``platforms/`` asks which."""
 
     os = ""
+    scratch = "/tmp"  # noqa: S108 - what is made there is ours alone
+    """A folder with a short path, for what must have one."""
 
     def facts(self) -> Dict[str, Any]:
         """Return what is true of this machine and cheap to know."""
@@ -187,6 +189,10 @@ class Platform:
         """Tell whether there is such a process; one that has ended and waits for its parent is none."""
         raise NotImplementedError
 
+    def command_line(self, pid: int) -> str:
+        """Return the words that a process was started with, empty if there is none."""
+        raise NotImplementedError
+
     def kill(self, pids: List[int]) -> None:
         """End processes at once."""
         raise NotImplementedError
@@ -194,6 +200,10 @@ class Platform:
     def port_owner(self, port: int) -> str:
         """Return who listens on a TCP port, such as ``nginx (pid 711)``; ``another process`` if unknown."""
         raise NotImplementedError
+
+    def start_hint(self, host: Host, name: str) -> Optional[Tuple[str, str]]:
+        """Return what the service noted before Ray's start and explains why it does not come up: message, remedy."""
+        return None
 
     def find_interpreters(self, version: str, minor: bool = False) -> List[str]:
         """Return paths of Python interpreters that may have that exact version, the likeliest first; with ``minor``,

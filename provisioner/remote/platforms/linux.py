@@ -73,6 +73,13 @@ class Linux(Posix):
         except (OSError, IndexError):
             return False
 
+    def command_line(self, pid: int) -> str:
+        try:
+            with open("/proc/%d/cmdline" % pid, "rb") as file:
+                return file.read().replace(b"\0", b" ").decode("utf-8", "surrogateescape").strip()
+        except OSError:
+            return ""
+
     def port_owner(self, port: int) -> str:
         inodes = {inode for table in ("tcp", "tcp6") for inode in _listening(table, port)}
         for entry in os.listdir("/proc"):

@@ -97,8 +97,4 @@ def _state(host: Host, name: str) -> Dict[str, Any]:
 
 def _is_ours(host: Host, pid: int) -> bool:
     """Tell whether that pid still is our supervisor: pids are used again."""
-    try:
-        with open("/proc/%d/cmdline" % pid, "rb") as file:
-            return host.path("service").encode() in file.read()
-    except OSError:
-        return False
+    return host.path("service") in host.platform.command_line(pid)

@@ -116,6 +116,9 @@ def _unreachable(gcs: str, head: str, error: OSError) -> Failure:
 
 def start_failure(host: Host, name: str, what: str) -> Failure:
     """Return the Failure for a node that did not come up, with the cause from its log."""
+    hint = host.platform.start_hint(host, name)
+    if hint:
+        return Failure("Ray %s: %s" % (what, hint[0]), hint[1])
     lines = service.log_tail(host, name)
     telling = [line for line in lines if any(word in line for word in ("Error", "rror:", "mismatch", "refused"))]
     cause = (telling or lines or ["its log is empty"])[-1].strip()
