@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from provisioner.artifacts.addresses import redact
 from provisioner.artifacts.explain import explain, missing_version
-from provisioner.artifacts.platform import MACOS_TARGET, Platform
+from provisioner.artifacts.platform import Platform
 from provisioner.artifacts.program import REINSTALL, run_uv
 from provisioner.artifacts.sources import Sources
 from provisioner.errors import InputError, ProvisionError
@@ -95,13 +95,13 @@ def _compile(
     arguments += ["--python", sys.executable, "--no-python-downloads", "--no-header", "--no-annotate"]
     arguments += ["--color", "never", "--quiet", *request.sources.arguments(), *options]
     arguments += ["--refresh"] if request.fresh else []
-    macos = ".".join(str(part) for part in MACOS_TARGET)
     text = "".join(f"{requirement}\n" for requirement in request.requirements)
     try:
         with tempfile.TemporaryDirectory(prefix="provision-") as nowhere:
             output = Path(nowhere, "pylock.toml")
             _prefer(request.preferences, output)
-            environment = {**request.sources.variables(), "MACOSX_DEPLOYMENT_TARGET": macos}
+            macos = {"MACOSX_DEPLOYMENT_TARGET": f"{request.platform.macos_level}.0"}
+            environment = {**request.sources.variables(), **(macos if request.platform.os == "macos" else {})}
             arguments += ["--output-file", str(output), "-"]
             done = run_uv(arguments, environment=environment, folder=Path(nowhere), limit=LIMIT, text=text)
             return output.read_text(encoding="utf-8") if done.returncode == 0 else done

@@ -100,9 +100,12 @@ class LockSet:
             HostFailed: nothing was locked for such a host.
         """
         if not declared.fits(actual):
+            older = (actual.os, actual.arch) == (declared.os, declared.arch) == ("macos", actual.arch)
             raise HostFailed(
                 f"this host is {actual.key}, and {self.name} was made for {declared.key}",
-                remedy=f"write {_declaration(actual, declared)} for it in the inventory, then {self.renewal}",
+                remedy=f"upgrade it to macOS {declared.macos_level}, or run without {self.name}"
+                if older
+                else f"write {_declaration(actual, declared)} for it in the inventory, then {self.renewal}",
             )
         found = self.find(declared.key, python, wanted)
         if found is None:

@@ -7,8 +7,11 @@ import re
 from provisioner.errors import HostFailed
 from provisioner.ray.system import System
 
-MACOS_TARGET = (13, 0)
-"""The oldest macOS that locks are made for; Ray's own wheels ask for 12.0."""
+_ASSUMED_MACOS = 13
+"""Of Macs that can't be asked. uv supports 13 and newer (its platform policy), Ray's own wheels ask for 12."""
+_MACOS_LEVELS = (12, 13, 14)
+"""The releases that wheels are chosen for: few are built for a newer one alone, and each level more would give the
+Macs of one fleet another set."""
 
 _OLDEST_GLIBC = 17
 """Ray's wheels are manylinux2014: they need glibc 2.17."""
@@ -26,6 +29,8 @@ class Platform(System):
         """Tell whether packages for this platform run on that one."""
         if (self.os, self.arch) != (actual.os, actual.arch):
             return False
+        if self.os == "macos":
+            return self.macos_level <= actual.macos_level
         return self.os != "linux" or self.glibc_level <= actual.glibc_level
 
     @property
@@ -40,6 +45,15 @@ class Platform(System):
         if self.os == "windows" and self.arch == "x86_64":
             return "x86_64-pc-windows-msvc"
         raise self._unsupported("Windows on ARM" if self.os == "windows" else self.os or "an unknown system")
+
+    @property
+    def macos_level(self) -> int:
+        """The newest release of macOS whose wheels are taken for this host."""
+        match = re.match(r"\d+", self.os_version)
+        major = int(match[0]) if match else _ASSUMED_MACOS
+        if major < _MACOS_LEVELS[0]:
+            raise self._unsupported(f"macOS {self.os_version}")
+        return max(level for level in _MACOS_LEVELS if level <= major)
 
     @property
     def glibc_level(self) -> int:
@@ -61,7 +75,8 @@ class Platform(System):
         uv_name = self.uv_name
         if self.os == "linux":
             return f"linux-{self.arch}-glibc2.{self.glibc_level}"
-        return f"{self.os}-{uv_name.partition('-')[0]}"
+        level = "" if self.os != "macos" or self.macos_level == _ASSUMED_MACOS else f"-{self.macos_level}"
+        return f"{self.os}-{uv_name.partition('-')[0]}{level}"
 
     @staticmethod
     def _unsupported(what: str) -> HostFailed:
@@ -75,4 +90,5 @@ def of_this_machine() -> Platform:
 
     system = {"linux": "linux", "darwin": "macos", "win32": "windows"}.get(sys.platform, sys.platform)
     libc, version = platform.libc_ver() if system == "linux" else ("", "")
-    return Platform.from_facts({"os": system, "arch": platform.machine(), "libc": libc, "libc_version": version})
+    facts = {"os": system, "arch": platform.machine(), "libc": libc, "libc_version": version}
+    return Platform.from_facts({**facts, "macos_version": platform.mac_ver()[0]})

@@ -67,7 +67,7 @@ class Artifacts:
         not remembered. Each one's ``progress`` is called, with the bytes that arrived and those to come.
 
         Args:
-            platform_facts: what the host reports: ``os``, ``arch``, ``libc``, ``libc_version``.
+            platform_facts: what the host reports: ``os``, ``arch``, ``libc``, ``libc_version``, ``macos_version``.
             python: the exact version of Python on it.
             requirements: what to install, as pip writes it.
             progress: told about the downloads.

@@ -8,7 +8,7 @@ from functools import lru_cache
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from provisioner.artifacts.platform import MACOS_TARGET, Platform
+from provisioner.artifacts.platform import Platform
 
 _OLD_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 _OLDEST_MANYLINUX = {"x86_64": 5, "aarch64": 17}
@@ -55,7 +55,7 @@ def _platform_names(platform: Platform) -> Iterator[str]:
     if platform.os == "windows":
         yield "win_amd64"
     elif platform.os == "macos":
-        yield from mac_platforms(MACOS_TARGET, "arm64" if platform.arch == "aarch64" else platform.arch)
+        yield from mac_platforms((platform.macos_level, 0), "arm64" if platform.arch == "aarch64" else platform.arch)
     else:
         for minor in range(platform.glibc_level, _OLDEST_MANYLINUX[platform.arch] - 1, -1):
             yield f"manylinux_2_{minor}_{platform.arch}"

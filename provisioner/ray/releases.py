@@ -76,6 +76,8 @@ MINOR_MATCH_SINCE: Version = (2, 51, 0)
 """RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL exists since then (ray#57552)."""
 OLDEST_GLIBC = (2, 17)
 """Ray's Linux wheels are manylinux2014 (PEP 599)."""
+OLDEST_MACOS = 12
+"""Ray's wheels are macosx_12_0 (2.60.0)."""
 
 
 def is_known(release: Version) -> bool:

@@ -10,6 +10,7 @@ from provisioner.ray.releases import (
     MINOR_MATCH_SINCE,
     MIXED_OS_SINCE,
     OLDEST_GLIBC,
+    OLDEST_MACOS,
     RELEASES,
     WHEELS,
     Span,
@@ -34,6 +35,9 @@ def unsupported(system: System) -> str:
     glibc = tuple(int(part) for part in re.findall(r"\d+", system.libc_version)[:2])
     if system.os == "linux" and glibc and glibc < OLDEST_GLIBC:
         return f"Ray's wheels need glibc {OLDEST_GLIBC[0]}.{OLDEST_GLIBC[1]} or newer, not {system.libc_version}"
+    macos = re.match(r"\d+", system.os_version)
+    if system.os == "macos" and macos and int(macos[0]) < OLDEST_MACOS:
+        return f"Ray's wheels need macOS {OLDEST_MACOS} or newer, not {system.os_version}"
     return ""
 
 

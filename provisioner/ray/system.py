@@ -29,12 +29,14 @@ class System:
         arch: ``x86_64`` or ``aarch64``; Ray has wheels for nothing else.
         libc: ``glibc`` or ``musl`` on Linux, else empty.
         libc_version: such as ``2.36``; empty if unknown.
+        os_version: of macOS, such as ``15.6.1``; empty if unknown, and elsewhere.
     """
 
     os: str
     arch: str
     libc: str = ""
     libc_version: str = ""
+    os_version: str = ""
 
     @classmethod
     def from_facts(cls: type[Kind], facts: Mapping[str, Any]) -> Kind:
@@ -44,6 +46,7 @@ class System:
             arch=architecture(str(facts.get("arch", ""))),
             libc=str(facts.get("libc") or ""),
             libc_version=str(facts.get("libc_version") or ""),
+            os_version=str(facts.get("macos_version") or ""),
         )
 
     @classmethod

@@ -16,6 +16,10 @@ INTEL_MAC = Platform("macos", "x86_64")
 WINDOWS = Platform("windows", "x86_64")
 
 
+def mac(release: str) -> Platform:
+    return Platform("macos", "aarch64", os_version=release)
+
+
 @pytest.mark.parametrize(
     ("facts", "uv_name", "key"),
     [
@@ -37,8 +41,41 @@ def test_names(facts: tuple[str, str, str, str], uv_name: str, key: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("release", "key", "level"),
+    [
+        ("", "macos-aarch64", 13),
+        ("13.7.8", "macos-aarch64", 13),
+        ("12.7", "macos-aarch64-12", 12),
+        ("14.0", "macos-aarch64-14", 14),
+        ("15.6.1", "macos-aarch64-14", 14),
+        ("26.1", "macos-aarch64-14", 14),
+    ],
+)
+def test_releases_of_macos(release: str, key: str, level: int) -> None:
+    platform = Platform.from_facts({"os": "macos", "arch": "aarch64", "macos_version": release})
+    assert (platform.key, platform.macos_level) == (key, level)
+    assert platform.uv_name == "aarch64-apple-darwin"
+
+
+@pytest.mark.parametrize(
+    ("locked", "actual", "fits"),
+    [
+        (MAC, mac("15.6"), True),
+        (MAC, mac("13.0"), True),
+        (MAC, mac("12.7"), False),
+        (mac("14.1"), mac("15.6"), True),
+        (mac("15.6"), mac("13.1"), False),
+        (MAC, INTEL_MAC, False),
+    ],
+)
+def test_packages_for_an_older_macos_run_on_a_newer_one(locked: Platform, actual: Platform, fits: bool) -> None:
+    assert locked.fits(actual) is fits
+
+
+@pytest.mark.parametrize(
     ("platform", "words"),
     [
+        (Platform("macos", "aarch64", os_version="11.7"), "macOS 11.7"),
         (Platform("linux", "x86_64", "musl", ""), "Linux with musl"),
         (Platform("linux", "x86_64", "glibc", "2.12"), "glibc 2.12 is too old"),
         (Platform("linux", "x86_64", "glibc", ""), "too old"),
@@ -51,7 +88,7 @@ def test_names(facts: tuple[str, str, str, str], uv_name: str, key: str) -> None
 )
 def test_platforms_without_ray(platform: Platform, words: str) -> None:
     with pytest.raises(HostFailed, match=words) as caught:
-        _ = platform.uv_name
+        _ = platform.key
     assert caught.value.remedy
 
 
@@ -67,6 +104,7 @@ CRYPTOGRAPHY = [
     "cryptography-50.0.2-cp38-abi3-win_amd64.whl",
     "cryptography-50.0.2-pp311-pypy311_pp73-win_amd64.whl",
 ]
+NUMPY = ["numpy-2.3.4-cp311-cp311-macosx_11_0_arm64.whl", "numpy-2.3.4-cp311-cp311-macosx_14_0_arm64.whl"]
 AIOHTTP = [
     "aiohttp-3.14.5-py3-none-any.whl",
     "aiohttp-3.14.5-cp310-cp310-win_amd64.whl",
@@ -97,6 +135,10 @@ AIOHTTP = [
         (LINUX, "3.14.2", AIOHTTP, "py3-none-any"),
         (MAC, "3.11.9", AIOHTTP, "macosx_11_0_arm64"),
         (INTEL_MAC, "3.11.9", AIOHTTP, "macosx_10_9_universal2"),
+        (mac("26.0"), "3.11.9", AIOHTTP, "macosx_11_0_arm64"),
+        (mac("12.7"), "3.11.9", NUMPY, "macosx_11_0_arm64"),
+        (MAC, "3.11.9", NUMPY, "macosx_11_0_arm64"),
+        (mac("14.4"), "3.11.9", NUMPY, "macosx_14_0_arm64"),
         (WINDOWS, "3.11.9", AIOHTTP, "cp311-win_amd64"),
         (WINDOWS, "3.10.11", AIOHTTP, "cp310-win_amd64"),
         (WINDOWS, "3.11.9", ["a-1-py2.py3-none-any.whl", "a-1-1-py3-none-any.whl"], "a-1-1-py3-none-any"),
