@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
     from provisioner.remote.host import Host
-    from provisioner.remote.platforms.base import ServiceManager
+    from provisioner.remote.platforms.base import Firewall, ServiceManager
     from provisioner.remote.platforms.macos.processes import Processes
     from provisioner.remote.platforms.variables import VariablesFile
 
@@ -97,6 +97,16 @@ class Macos(Posix):
 
     def port_owner(self, port: int) -> str:
         return self._processes().listener(port)
+
+    def firewall(self) -> Firewall:
+        from provisioner.remote.platforms.macos.firewall import ApplicationFirewall
+
+        return ApplicationFirewall(self)
+
+    def findings(self, host: Host) -> List[Dict[str, str]]:
+        from provisioner.remote.platforms.macos.findings import findings
+
+        return findings(host)
 
     def start_hint(self, host: Host, name: str) -> Optional[Tuple[str, str]]:
         from provisioner.remote.platforms.macos.privacy import hint

@@ -1,0 +1,104 @@
+"""What may be amiss on a Mac, before anything is changed; one program is started for it, ``pmset``."""
+
+from __future__ import annotations
+
+import re
+
+from provisioner.remote.failure import Failure
+from provisioner.remote.platforms.macos.firewall import SHUT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List, Optional
+
+    from provisioner.remote.host import Host
+
+    Finding = Dict[str, str]
+
+PMSET = "/usr/bin/pmset"
+PRIVACY_SINCE = 15
+"""The release of macOS that brought Local Network privacy."""
+
+
+def findings(host: Host) -> List[Finding]:
+    """Return all that was looked at, see Platform.findings."""
+    found = [_rights(host), _release(host), _sleep(host), _privacy(host), _firewall(host)]
+    return [each for each in found if each is not None]
+
+
+def _fine(message: str) -> Finding:
+    return {"severity": "fine", "message": message, "remedy": ""}
+
+
+def _notice(message: str, remedy: str) -> Finding:
+    return {"severity": "notice", "message": message, "remedy": remedy}
+
+
+def _rights(host: Host) -> Finding:
+    if host.platform.privileged():
+        return _fine("the session may do everything, as root")
+    account = host.platform.login_account()
+    missing = host.shared.get("needs elevation") or []
+    if not missing:
+        return _fine("the session has the rights of %s; Ray does not come back after a reboot by itself" % account)
+    return {
+        "severity": "needs elevation",
+        "message": "the session has the rights of %s, and it can't: %s" % (account, "; ".join(missing)),
+        "remedy": "set `become: true`",
+    }
+
+
+def _release(host: Host) -> Finding:
+    facts = host.platform.facts()
+    return _fine("macOS %s on %s" % (facts["macos_version"] or "of unknown release", facts["arch"]))
+
+
+def _sleep(host: Host) -> Optional[Finding]:
+    try:
+        output = host.platform.run([PMSET, "-g", "custom"], 10.0)[1]
+    except Failure as failure:
+        return _fine("when the Mac goes to sleep could not be found out: %s" % failure.message)
+    minutes = idle_minutes(output)
+    if minutes:
+        return _notice(
+            "the Mac goes to sleep after %d min without anybody at it: its node is lost then" % minutes,
+            "on the host: sudo pmset -c sleep 0",
+        )
+    return _fine("the Mac does not sleep on mains power, as long as its lid is open")
+
+
+def idle_minutes(output: str) -> int:
+    """Return after how many minutes on mains power the Mac goes to sleep, 0: never or not known.
+
+    Args:
+        output: of ``pmset -g custom`` (pmset(1)): a block for each kind of power.
+    """
+    kind = ""
+    for line in output.splitlines():
+        heading = re.match(r"\s*(.+ Power):\s*$", line)
+        kind = heading.group(1) if heading else kind
+        setting = re.match(r"\s*sleep\s+(\d+)", line)
+        if kind == "AC Power" and setting:
+            return int(setting.group(1))
+    return 0
+
+
+def _privacy(host: Host) -> Optional[Finding]:
+    """What outlives its login may lose the way to the local network, and nothing tells before (see privacy.py)."""
+    release = str(host.platform.facts()["macos_version"]).partition(".")[0]
+    if not release.isdigit() or int(release) < PRIVACY_SINCE or host.service_manager.kind != "process":
+        return _fine("Local Network privacy: nothing known against it; `apply` says so if the service is refused")
+    return _notice(
+        "macOS %s may keep from the local network what goes on after its login, as Ray does without `become: true`" % release,
+        "set `become: true`, or see docs/macos.md if the node is lost after a while",
+    )
+
+
+def _firewall(host: Host) -> Optional[Finding]:
+    if not host.shared.get(SHUT):
+        return None
+    return _notice(
+        "the firewall blocks all incoming connections, whatever is allowed: no other host reaches Ray here",
+        "at that Mac: System Settings > Network > Firewall > Options, switch off `Block all incoming connections`; "
+        "or: sudo %s --setblockall off" % "/usr/libexec/ApplicationFirewall/socketfilterfw",
+    )
