@@ -1,4 +1,4 @@
-"""The application firewall of macOS, in the words of socketfilterfw; and what is told of a Mac before anything is done."""
+"""The application firewall of macOS, in the words of socketfilterfw; and what is told of a Mac before all else."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_one_that_we_made_known_does_not(tmp_path: Path) -> None:
 
 def test_a_program_that_it_does_not_take_is_named(tmp_path: Path) -> None:
     place = Place(tmp_path, Alf(unsigned=("raylet",)))
-    with pytest.raises(Failure, match="does not take .*raylet/raylet$") as caught:
+    with pytest.raises(Failure, match=r"does not take .*raylet/raylet$") as caught:
         task().ensure(place.host())
     assert "System Settings" in caught.value.remedy
 
@@ -260,7 +260,13 @@ def test_when_it_goes_to_sleep(output: str, minutes: int, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("release", "privileged", "warned"),
-    [("15.6.1", False, True), ("26.1", False, True), ("15.6.1", True, False), ("14.7", False, False), ("", False, False)],
+    [
+        ("15.6.1", False, True),
+        ("26.1", False, True),
+        ("15.6.1", True, False),
+        ("14.7", False, False),
+        ("", False, False),
+    ],
 )
 def test_local_network_privacy_is_told_of_where_it_may_strike(
     release: str, privileged: bool, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

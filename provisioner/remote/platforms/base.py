@@ -96,7 +96,8 @@ class Platform:
         return None
 
     def findings(self, host: Host) -> List[Dict[str, str]]:
-        """Return what the user should know of this machine before anything is changed; changes nothing, starts nothing.
+        """Return what the user should know of this machine before anything is changed; changes nothing,
+        starts one program at most.
 
         Each is ``{"message", "remedy", "severity"}``; severity: notice, fine (said only with ``--verbose``), or
         needs elevation (see events.Finding).

@@ -89,7 +89,8 @@ def _privacy(host: Host) -> Optional[Finding]:
     if not release.isdigit() or int(release) < PRIVACY_SINCE or host.service_manager.kind != "process":
         return _fine("Local Network privacy: nothing known against it; `apply` says so if the service is refused")
     return _notice(
-        "macOS %s may keep from the local network what goes on after its login, as Ray does without `become: true`" % release,
+        "macOS %s may keep from the local network what goes on after its login, as Ray does without `become: true`"
+        % release,
         "set `become: true`, or see docs/macos.md if the node is lost after a while",
     )
 

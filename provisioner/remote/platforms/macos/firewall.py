@@ -1,4 +1,4 @@
-"""The application firewall of macOS: it knows programs, no ports and no addresses, and is off unless somebody turned it on.
+"""The application firewall of macOS: it knows programs, no ports and no addresses, and is off unless turned on.
 
 ``socketfilterfw`` reads and changes it (its manual page; macOS 15 took away the property list that held the rules). A
 program is known by its real path; one that was never asked about is shut for a daemon, since nobody sees the question.
@@ -128,8 +128,8 @@ class ApplicationFirewall(Firewall):
 def parse(output: str) -> State:
     """Return what ``socketfilterfw`` says, in the forms of macOS 10.14 to 26.
 
-    "Firewall is enabled. (State = 1)"; State = 2, or "block all state set to enabled": nobody is let in. Programs come as
-    "1 : PATH", each with "(Allow incoming connections)" or "( Block incoming connections )" in the line below.
+    "Firewall is enabled. (State = 1)"; State = 2, or "block all state set to enabled": nobody is let in. Programs come
+    as "1 : PATH", each with "(Allow incoming connections)" or "( Block incoming connections )" in the line below.
     """
     state = re.search(r"\(State = (\d)\)", output)
     number = state.group(1) if state else "0"
