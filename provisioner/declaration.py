@@ -77,6 +77,7 @@ def _declare(
         "root": host.root,
         "service": host.service,
         "account": host.account,
+        **({"account_password": host.account_password.reveal()} if host.account_password else {}),
         "plays": told,
     }
     return Declaration(host, tuple(play.name for play in plays), _needs(plays), hello, files)

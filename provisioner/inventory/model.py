@@ -10,7 +10,7 @@ from typing import Any, Literal
 from provisioner.errors import InputError, Place
 
 Role = Literal["head", "worker"]
-ServiceManager = Literal["auto", "systemd", "systemd-user", "process"]
+ServiceManager = Literal["auto", "systemd", "systemd-user", "process", "task", "launchd"]
 
 
 class Secret:
@@ -173,9 +173,11 @@ class Host:
     """Work as root through sudo."""
     become_password: Secret | None = None
     service: ServiceManager = "auto"
-    """What keeps Ray running; ``auto``: systemd where there is one, else a supervised process."""
+    """What keeps Ray running; ``auto``: systemd, a scheduled task on Windows, else a supervised process."""
     account: str | None = None
     """The account Ray runs under; None: the one that logs in."""
+    account_password: Secret | None = None
+    """That account's, where the system must know it to run anything under it (Windows)."""
     root: str | None = None
     """Folder on the host for all that is ours; None: chosen on the host."""
     groups: tuple[str, ...] = ()
@@ -230,7 +232,7 @@ class Inventory:
         found: set[str] = set()
         for host in self.hosts:
             ray = (*host.ray.env.values(), *host.ray.options.values())
-            candidates = (host.ssh.password, host.ssh.passphrase, host.become_password, *ray)
+            candidates = (host.ssh.password, host.ssh.passphrase, host.become_password, host.account_password, *ray)
             found.update(value.reveal() for value in candidates if isinstance(value, Secret))
         passwords = [index.password for index in self.artifacts.indexes if index.password]
         found.update(each.reveal() for each in passwords if not isinstance(each, MissingSecret))

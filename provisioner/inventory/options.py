@@ -70,9 +70,10 @@ class Reader:
         mapping = self._mapping(path)
         ray = self._mapping((*path, "ray"))
         plain = {key: mapping[key] for key in _PLAIN if key in mapping}
+        service = self._mapping((*path, "service"))
         read = self._section
         return Settings(
-            plain=read(plain, path, self._plain),
+            plain={**read(plain, path, self._plain), **self._service(service, plain, (*path, "service"))},
             python=read(*self._python_at(path), self._python),
             ssh=read(self._mapping((*path, "ssh")), (*path, "ssh"), self._ssh),
             ray=read({key: value for key, value in ray.items() if key not in _SEPARATE}, (*path, "ray"), self._ray),
@@ -106,6 +107,17 @@ class Reader:
 
     def _python(self, key: str, value: str) -> str:
         return values.place_url(value, self._folder) if key == "mirror" else value
+
+    def _service(self, given: Mapping[str, Any], beside: Mapping[str, Any], path: tuple[Step, ...]) -> dict[str, Any]:
+        """Convert the long form of ``service``. A level that names an account never takes another level's password."""
+        if "account" in given and "account" in beside:
+            remedy = "keep one of them"
+            self._problems.add("the account is given twice, here and beside", self._document.place(*path), remedy)
+        account = given.get("account", beside.get("account"))
+        named = {"account": account, "account_password": None} if account else {}
+        password = self._section({key: given[key] for key in ("password",) if key in given}, path, self._plain)
+        found = {"account_password": password["password"]} if "password" in password else {}
+        return {**({"service": given.get("manager", "auto")} if given else {}), **named, **found}
 
     def artifacts(self) -> ArtifactOptions:
         """Convert the section ``artifacts`` of the cluster."""

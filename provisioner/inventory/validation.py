@@ -112,6 +112,9 @@ def _sentence(error: ValidationError, path: Sequence[Step]) -> str:
     if rule == "required":
         missing = re.match(r"'(.*)' is a required property", error.message)
         return f"{name} lacks the key '{missing[1]}'" if missing else f"{name} lacks a key: {error.message}"
+    if rule == "dependentRequired":
+        needed = re.match(r"'(.*)' is a dependency of '(.*)'", error.message)
+        return f"{name} lacks the key '{needed[1]}' that goes with '{needed[2]}'" if needed else f"{name} lacks a key"
     if rule == "uniqueItems":
         return f"{name} holds the same value twice"
     if rule in ("minItems", "minProperties", "minLength"):

@@ -36,6 +36,8 @@ class Host:
         self.run: int = hello.get("run") or 0
         """When the run began, in seconds of the controller's clock: tells runs apart and which came first."""
         self.account: str = hello.get("account") or platform.login_account()
+        self.account_password: str = hello.get("account_password") or ""
+        """Of the account that Ray runs under, where the system must know it; never to be shown."""
         self.service_manager = platform.choose_manager(hello.get("service") or "auto")
         self._declared_python: str = hello.get("python") or "%d.%d.%d" % sys.version_info[:3]
         self.root: str = hello.get("root") or platform.default_root(self.cluster)
@@ -104,7 +106,7 @@ class Host:
 
     def own_processes(self) -> List[int]:
         """Return the pids of every process that was started from our root, whoever its parent is."""
-        return self.platform.processes_with(marker_variable(self.root))
+        return self.platform.processes_of(self.root)
 
     def interpreter(self) -> Optional[str]:
         """Return the interpreter the ``python`` task found, if it ran already."""

@@ -76,9 +76,8 @@ def _load(path: str) -> Any:
 
 def write_spec(host: Host, name: str, spec: Dict[str, Any]) -> None:
     """Write the launcher, the specification, and the copy of it that only the account that runs Ray can read."""
-    from provisioner.remote import launch
-
-    with open(launch.__file__, "rb") as file:
+    launcher = os.path.join(os.path.dirname(os.path.abspath(__file__)), host.service_manager.launcher + ".py")
+    with open(launcher, "rb") as file:
         host.write(host.path("service", "launch.py"), file.read())
     content = json.dumps(spec, indent=1, sort_keys=True).encode("utf-8")
     for path in (spec_path(host, name), copy_path(host, name)):
@@ -96,7 +95,8 @@ def log_tail(host: Host, name: str, lines: int = 12) -> List[str]:
 
     try:
         # the folder belongs to the account: a link there may lead to what only root can read
-        with os.fdopen(os.open(log_path(host, name), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(log_path(host, name), flags), "rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - 16384))
             text = file.read().decode("utf-8", "replace")

@@ -144,6 +144,29 @@ def test_where_python_and_packages_come_from(file: Path) -> None:
     ]
 
 
+SERVICES = [
+    ("", "", ("auto", None, None)),
+    ("service: task\n", "", ("task", None, None)),
+    ("service: {manager: task}\n", "", ("task", None, None)),
+    ("service: {account: SYSTEM}\n", "", ("auto", "SYSTEM", None)),
+    ("service: {account: 'LAB\\Kim Lee', password: {from_env: PW}}\n", "", ("auto", "LAB\\Kim Lee", "hush")),
+    ("account: kim\n", "service: {account: SYSTEM}", ("auto", "SYSTEM", None)),
+    ("service: {manager: task, account: kim, password: {from_env: PW}}\n", "", ("task", "kim", "hush")),
+    ("service: {account: kim, password: {from_env: PW}}\n", "service: task", ("task", "kim", "hush")),
+    ("service: {account: kim, password: {from_env: PW}}\n", "account: lee", ("auto", "lee", None)),
+    ("service: {account: kim, password: {from_env: PW}}\n", "service: {account: SYSTEM}", ("auto", "SYSTEM", None)),
+]
+
+
+@pytest.mark.parametrize(("cluster", "host", "expected"), SERVICES)
+def test_who_runs_ray(file: Path, cluster: str, host: str, expected: tuple[str, str | None, str | None]) -> None:
+    inventory = load(file, HEAD + cluster + f"workers: {{w: {{{host}}}}}\n", PW="hush")
+    worker = inventory.workers[0]
+    password = worker.account_password.reveal() if worker.account_password else None
+    assert (worker.service, worker.account, password) == expected
+    assert ("hush" in inventory.secrets()) == ("PW" in cluster), "the head's, or the worker's"
+
+
 def test_secrets_and_files(file: Path) -> None:
     (file.parent / "key").write_text("key")
     (file.parent / "pass").write_bytes(b" s3cret \r\n")
@@ -221,7 +244,15 @@ BAD: list[tuple[str, str, str]] = [
     (HEAD + "packages: ['ray[serve]==2.0']\n", "5:11", "Ray itself is not a package"),
     (HEAD + "packages: ['x @ https://me:pw@h/x-1-py3-none-any.whl']\n", "5:11", "in a URL is not kept secret"),
     (HEAD + "packages: [a, a]\n", "5:11", "'packages' holds the same value twice"),
-    (HEAD + "service: sytemd\n", "5:10", "wants one of auto, systemd, systemd-user, process; got 'sytemd'"),
+    (HEAD + "service: sytemd\n", "5:10", "wants one of auto, systemd, systemd-user, process, task and launchd, or {"),
+    (HEAD + "service: {manager: cron}\n", "5:20", "'manager' wants one of auto, systemd, systemd-user, process, task"),
+    (HEAD + "service: {}\n", "5:10", "'service' wants at least 1 key(s)"),
+    (HEAD + "service: {acount: ray}\n", "5:11", "unknown key 'acount'"),
+    (HEAD + "service: {account: 'a:b'}\n", "5:20", "'account' wants an account name"),
+    (HEAD + "service: {password: {from_env: PW}}\n", "5:10", "'service' lacks the key 'account' that goes with"),
+    (HEAD + "service: {account: ray, password: pw}\n", "5:35", "not a secret in plain text"),
+    (HEAD + "service: {account: ray, password: {from_env: NOPE}}\n", "5:35", "NOPE"),
+    (HEAD + "account: a\nservice: {account: b}\n", "6:10", "the account is given twice"),
     (HEAD + "root: opt/x\n", "5:7", "'root' wants an absolute path"),
     (HEAD + "vars: {a-b: 1}\n", "5:8", "the key 'a-b' is not a variable name"),
     (HEAD + "vars: {a: {from_env: X}}\n", "5:11", "variables of the playbook cannot be secrets"),

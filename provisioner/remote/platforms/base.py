@@ -16,6 +16,8 @@ class ServiceManager:
     """What keeps a process running on this OS."""
 
     kind = ""
+    launcher = "launch"
+    """The module of ``provisioner.remote`` that the service starts; it is copied to the host and stands alone."""
 
     def observe(self, host: Host, name: str) -> Dict[str, Any]:
         """Return ``{"defined": text or None, "enabled": bool, "active": bool, "failing": bool, "pid": int}``."""
@@ -112,7 +114,7 @@ class Platform:
         raise NotImplementedError
 
     def choose_manager(self, wanted: str) -> ServiceManager:
-        """Return the service manager; ``wanted``: auto, systemd, systemd-user or process.
+        """Return the service manager; ``wanted``: auto, or the ``kind`` of one.
 
         Raises:
             Failure: the wanted one does not exist here.
@@ -182,8 +184,9 @@ class Platform:
         """Give a file the access that ``access`` returned, as far as we may."""
         raise NotImplementedError
 
-    def processes_with(self, variable: str) -> List[int]:
-        """Return the pids of processes with ``NAME=value`` in their environment, this program's own left out."""
+    def processes_of(self, root: str) -> List[int]:
+        """Return the pids of every process that was started from a root of ours, whoever its parent is, this program's
+        own left out."""
         raise NotImplementedError
 
     def runs(self, pid: int) -> bool:
@@ -206,6 +209,10 @@ class Platform:
         """Return what the service noted before Ray's start and explains why it does not come up: message, remedy."""
         return None
 
+    def forbidden_ports(self) -> List[Tuple[int, int]]:
+        """Return the spans of TCP ports, first and last, that the system keeps from every program."""
+        return []
+
     def find_interpreters(self, version: str, minor: bool = False) -> List[str]:
         """Return paths of Python interpreters that may have that exact version, the likeliest first; with ``minor``,
         of others of the same minor version as well. None that was brought by us is among them."""
@@ -217,4 +224,12 @@ class Platform:
 
     def interpreter_of(self, environment: str) -> str:
         """Return the interpreter inside a virtual environment."""
+        raise NotImplementedError
+
+    def command_of(self, environment: str, name: str) -> List[str]:
+        """Return the arguments that start a command which a package has brought into a virtual environment."""
+        raise NotImplementedError
+
+    def temporary(self, folder: str) -> Dict[str, str]:
+        """Return the variables that have programs make their temporary files in a folder."""
         raise NotImplementedError

@@ -7,6 +7,7 @@ import sys
 import time
 
 from provisioner.remote.failure import Failure
+from provisioner.remote.host import marker_variable
 from provisioner.remote.platforms.posix import Posix
 
 TYPE_CHECKING = False
@@ -38,6 +39,8 @@ class Linux(Posix):
         }
 
     def choose_manager(self, wanted: str) -> ServiceManager:
+        if wanted in ("task", "launchd"):
+            raise Failure("there is no `service: %s` on Linux" % wanted, "leave it out, or write `service: auto`")
         running = os.path.isdir("/run/systemd/system")
         if wanted == "process" or (wanted == "auto" and not running):
             from provisioner.remote.platforms.supervised import Supervised
@@ -51,7 +54,11 @@ class Linux(Posix):
             raise Failure("a systemd system unit needs root", "set `become: true`, or `service: systemd-user`")
         return Systemd(user_unit=wanted == "systemd-user" or not self.privileged())
 
+    def processes_of(self, root: str) -> List[int]:
+        return self.processes_with(marker_variable(root))
+
     def processes_with(self, variable: str) -> List[int]:
+        """Return the pids of processes with ``NAME=value`` in their environment, this program's own left out."""
         wanted = b"\0" + variable.encode() + b"\0"
         found = []
         for entry in os.listdir("/proc"):

@@ -174,6 +174,13 @@ class Posix(Platform):
     def interpreter_of(self, environment: str) -> str:
         return os.path.join(environment, "bin", "python")
 
+    def command_of(self, environment: str, name: str) -> List[str]:
+        # not by its first line: an interpreter's path there may have 127 bytes at most
+        return [self.interpreter_of(environment), os.path.join(environment, "bin", name)]
+
+    def temporary(self, folder: str) -> Dict[str, str]:
+        return {"TMPDIR": folder}
+
     def interpreter_in(self, folder: str, version: str) -> str:
         return os.path.join(folder, "bin", "python" + version.rpartition(".")[0])
 

@@ -13,12 +13,14 @@ from provisioner.remote.resources import ray_spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Set
+    from typing import Any, Dict, List, Optional, Set, Tuple
 
     from provisioner.remote.host import Host
 
     Spec = Dict[str, Any]
 
+UNKNOWN = "another process"
+"""What a platform calls the owner of a port that it does not know."""
 HEAD_LIMIT = 15.0
 """Seconds in which the head's GCS must accept a connection from this host."""
 
@@ -40,19 +42,39 @@ def check_address(node_ip: str) -> None:
 
 
 def check_ports(host: Host, ports: Dict[str, int]) -> None:
-    """Raise a Failure that names the port and who has it, if one of the node's ports is taken."""
+    """Raise a Failure that names the port and who has it, if one of the node's ports can't be used."""
+    _check_forbidden(ports, host.platform.forbidden_ports())
     for name, port in sorted(ports.items()):
         problem = _bind(port)
-        if problem is None:
+        if problem is None and os.name == "posix":
             continue
-        if problem.errno == errno.EACCES:
+        owner = host.platform.port_owner(port)
+        if problem is None and owner == UNKNOWN:
+            continue  # Windows binds to all addresses also where somebody listens on one of them
+        if problem is not None and problem.errno == errno.EACCES and owner == UNKNOWN:
             raise Failure(
                 "port %d (%s) may not be used by this account" % (port, name),
                 "give the node a port from 1024 on: `ray: {%s: ...}`" % name,
             )
         raise Failure(
-            "port %d (%s) is taken by %s" % (port, name, host.platform.port_owner(port)),
+            "port %d (%s) is taken by %s" % (port, name, owner),
             "end that program, or give the node another port: `ray: {%s: ...}`" % name,
+        )
+
+
+def _check_forbidden(ports: Dict[str, int], spans: List[Tuple[int, int]]) -> None:
+    """Raise a Failure that names all ports which the system keeps for itself (Windows does, for Hyper-V and others)."""
+    found = [
+        "%s (%s) in %d-%d" % (port, name, first, last)
+        for name, port in sorted(ports.items())
+        for first, last in spans
+        if first <= port <= last
+    ]
+    if found:
+        raise Failure(
+            "Windows keeps ports of the node from every program: %s" % ", ".join(found),
+            "give the node others (`ray: {first_port: ...}` moves all but the head's own); "
+            "`netsh int ipv4 show excludedportrange protocol=tcp` lists what is kept",
         )
 
 

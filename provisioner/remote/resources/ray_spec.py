@@ -27,11 +27,11 @@ def declared(host: Host, params: Dict[str, Any]) -> Spec:
     python = host.platform.interpreter_of(folder)
     scripts = os.path.dirname(python)
     temp_dir = params.get("temp_dir") or host.temp_dir()
-    arguments = [*params["arguments"], "--temp-dir=" + temp_dir]
+    arguments = [*_with_os(params["arguments"], host.platform.os), "--temp-dir=" + temp_dir]
     return {
-        "argv": [python, os.path.join(scripts, "ray"), "start", *arguments],
+        "argv": [*host.platform.command_of(folder, "ray"), "start", *arguments],
         # The dashboard's sockets would stay behind in /tmp.
-        "env": dict({"TMPDIR": temp_dir}, **params["env"], **{MARK: host.root}),
+        "env": dict(host.platform.temporary(temp_dir), **params["env"], **{MARK: host.root}),
         "path": scripts,
         "python": python,
         "log": service.log_path(host, service.service_name(host)),
@@ -82,7 +82,7 @@ def _facets(spec: Spec) -> Dict[str, str]:
     known = spec.get("versions", {})
     environment = os.path.basename(spec.get("environment", "")) or spec["python"]
     found = {"environment": environment, "Ray": known.get("ray", ""), "Python": known.get("python", "")}
-    for argument in spec["argv"][3:]:
+    for argument in _options(spec["argv"]):
         name, _, value = argument.partition("=")
         if name == "--labels":
             labels = _labels(value)
@@ -91,6 +91,26 @@ def _facets(spec: Spec) -> Dict[str, str]:
             found[name.lstrip("-")] = value or "yes"
     found.update({"env " + name: value for name, value in spec["env"].items()})
     return found
+
+
+def _options(argv: List[str]) -> List[str]:
+    """Return what follows ``ray start``."""
+    return argv[argv.index("start") + 1 :] if "start" in argv else argv
+
+
+def _with_os(arguments: List[str], system: str) -> List[str]:
+    """Return the arguments with the label ``os``, unless there is one: so work can be steered in a mixed cluster."""
+    return [_add_os(each, system) if each.startswith("--labels=") else each for each in arguments]
+
+
+def _add_os(argument: str, system: str) -> str:
+    flag, _, text = argument.partition("=")
+    labels = dict({"os": system}, **_labels(text))
+    if text.startswith("{"):
+        import json
+
+        return "%s=%s" % (flag, json.dumps(labels, sort_keys=True))
+    return "%s=%s" % (flag, ",".join("%s=%s" % pair for pair in sorted(labels.items())))
 
 
 def _labels(text: str) -> Dict[str, str]:

@@ -1,0 +1,348 @@
+"""The service on Windows, as far as it is text: tasks, what the Task Scheduler answers, processes, ports, variables."""
+
+from __future__ import annotations
+
+import os
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.remote import launch_windows, service
+from provisioner.remote.failure import Failure
+from provisioner.remote.platforms.windows import processes, tasks
+from provisioner.remote.platforms.windows.tasks import Registered, Tasks, task_xml
+from provisioner.remote.resources import ray_checks
+
+NAMESPACE = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
+ROOT = r"C:\provision\lab"
+ARGV = [rf"{ROOT}\env\3.11.9-0a1b\Scripts\python.exe", "-I", "-S", rf"{ROOT}\service\launch.py", "supervise",
+        rf"{ROOT}\service\ray-lab.run.json", rf"{ROOT}\service\ray-lab.state", rf"{ROOT}\service\ray-lab.hold"]  # fmt: skip
+SID = "S-1-5-21-1004336348-1177238915-682003330-1001"
+ORDER = {
+    "Task": ["RegistrationInfo", "Triggers", "Principals", "Settings", "Data", "Actions"],
+    "TimeTrigger": ["Repetition", "StartBoundary", "EndBoundary", "ExecutionTimeLimit", "Enabled", "RandomDelay"],
+    "Repetition": ["Interval", "Duration", "StopAtDurationEnd"],
+    "Principal": ["UserId", "LogonType", "GroupId", "DisplayName", "RunLevel"],
+    "Settings": ["MultipleInstancesPolicy", "DisallowStartIfOnBatteries", "StopIfGoingOnBatteries", "AllowHardTerminate",
+                 "StartWhenAvailable", "RunOnlyIfNetworkAvailable", "NetworkSettings", "IdleSettings",
+                 "AllowStartOnDemand", "Enabled", "Hidden", "RunOnlyIfIdle", "WakeToRun", "ExecutionTimeLimit",
+                 "Priority"],
+    "Exec": ["Command", "Arguments", "WorkingDirectory"],
+}  # fmt: skip
+"""The order in which the Task Scheduler itself writes them, which suits the documented schema."""
+
+
+def xml(account: str = "kim", own: bool = True, password: bool = False, elevated: bool = True) -> str:
+    return task_xml("lab", account, own, password, elevated, ARGV)
+
+
+def tree(text: str) -> ET.Element:
+    return ET.fromstring(text.replace(' encoding="UTF-16"', ""))
+
+
+PRINCIPALS = [
+    ({}, ["kim", "S4U", "LeastPrivilege"]),
+    ({"password": True}, ["kim", "S4U", "LeastPrivilege"]),
+    ({"account": "SYSTEM", "own": False}, ["S-1-5-18", None, "HighestAvailable"]),
+    ({"account": "NT AUTHORITY\\System", "own": False}, ["S-1-5-18", None, "HighestAvailable"]),
+    ({"account": "LAB\\lee", "own": False, "password": True}, ["LAB\\lee", "Password", "LeastPrivilege"]),
+    ({"account": "홍길동", "elevated": False}, ["홍길동", "S4U", "LeastPrivilege"]),
+    ({"account": "R&D<x>"}, ["R&D<x>", "S4U", "LeastPrivilege"]),
+]
+
+
+@pytest.mark.parametrize(("who", "expected"), PRINCIPALS)
+def test_who_a_task_runs_as(who: dict[str, Any], expected: list[str | None]) -> None:
+    principal = tree(xml(**who)).find(f"{NAMESPACE}Principals/{NAMESPACE}Principal")
+    assert principal is not None
+    assert [principal.findtext(NAMESPACE + name) for name in ("UserId", "LogonType", "RunLevel")] == expected
+
+
+@pytest.mark.parametrize("who", [who for who, _ in PRINCIPALS])
+def test_a_task_has_the_documented_order_and_settings(who: dict[str, Any]) -> None:
+    root = tree(xml(**who))
+    for parent in root.iter():
+        names = [child.tag.removeprefix(NAMESPACE) for child in parent]
+        order = ORDER.get(parent.tag.removeprefix(NAMESPACE), names)
+        assert names == [name for name in order if name in names], parent.tag
+        assert len(set(names)) == len(names)
+    settings = {child.tag.removeprefix(NAMESPACE): child.text for child in root.iter() if child.text}
+    expected = {"MultipleInstancesPolicy": "IgnoreNew", "ExecutionTimeLimit": "PT0S", "Priority": "5",
+                "DisallowStartIfOnBatteries": "false", "StopIfGoingOnBatteries": "false", "Interval": "PT1M",
+                "Command": ARGV[0], "Arguments": " ".join(ARGV[1:])}  # fmt: skip
+    assert expected.items() <= settings.items()
+    assert (root.find(f".//{NAMESPACE}BootTrigger") is not None) == who.get("elevated", True)
+
+
+def as_written_back(text: str) -> str:
+    """As the service exports it: another order, more elements, an URI."""
+    before, after = text.split("  </RegistrationInfo>")
+    text = before + "    <URI>\\provision\\ray-lab</URI>\n  </RegistrationInfo>" + after
+    return text.replace("<Hidden>false</Hidden>", "<IdleSettings>\n<StopOnIdleEnd>true</StopOnIdleEnd></IdleSettings>")
+
+
+OUTPUTS = {
+    "as it is": lambda text: text,
+    "with other line ends": lambda text: text.replace("\n", "\r\r\n"),
+    "UTF-16 taken for the code page": lambda text: (b"\xff\xfe" + text.encode("utf-16-le")).decode("cp437"),
+    "UTF-16 taken for the Korean code page": lambda text: text.encode("utf-16-le").decode("cp949", "replace"),
+    "behind other lines": lambda text: "\n\n" + text + "\n\n",
+}
+
+
+@pytest.mark.parametrize("seen", OUTPUTS.values(), ids=list(OUTPUTS))
+def test_what_is_registered_is_recognized(seen: Any) -> None:
+    wanted, found = Registered(xml()), Registered(seen(as_written_back(xml())))
+    assert len(found.fingerprint) == 16
+    assert (found.fingerprint, found.command, found.arguments) == (wanted.fingerprint, ARGV[0], " ".join(ARGV[1:]))
+    assert found.enabled
+
+
+EDITED = [
+    (xml(account="lee"), "fingerprint"),
+    (xml(elevated=False), "fingerprint"),
+    (xml().replace(">-I -S", ">-c x"), "arguments"),
+    (xml().replace("<Command>C:", "<Command>D:"), "command"),
+    (xml().replace("<AllowStartOnDemand>true</AllowStartOnDemand>\n    <Enabled>true", "<Enabled>false"), "enabled"),
+    (xml().replace(" [", " "), "fingerprint"),
+    ("", "command"),
+    ("ERROR: 지정된 파일을 찾을 수 없습니다.", "fingerprint"),
+]
+
+
+@pytest.mark.parametrize(("text", "what"), EDITED)
+def test_what_was_edited_is_seen(text: str, what: str) -> None:
+    assert getattr(Registered(text), what) != getattr(Registered(xml()), what)
+
+
+class Windows:
+    """What the service manager asks of the platform, with recorded answers by program and verb."""
+
+    def __init__(self, answers: dict[str, tuple[int, str]]) -> None:
+        self.answers = answers
+        self.ran: list[tuple[list[str], dict[str, str] | None]] = []
+        self.files: dict[str, str] = {}
+
+    def run(self, argv: list[str], timeout: float = 60.0, env: dict[str, str] | None = None) -> tuple[int, str]:
+        self.ran.append((argv, env))
+        for path in [*argv, *(env or {}).values()]:
+            if path.endswith(".xml"):
+                self.files[path] = Path(path).read_bytes().decode("utf-16")
+        return self.answers.get(f"{os.path.basename(argv[0])} {argv[1]}", (0, ""))
+
+    def login_account(self) -> str:
+        return "kim"
+
+    def privileged(self) -> bool:
+        return True
+
+
+class Host:
+    cluster = "lab"
+
+    def __init__(self, folder: Path, account: str, password: str, answers: dict[str, tuple[int, str]]) -> None:
+        self.root, self.account, self.account_password = folder, account, password
+        self.platform = Windows(answers)
+
+    def path(self, *parts: str) -> str:
+        return str(self.root.joinpath(*parts))
+
+    def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_bytes(data)
+
+
+WHOAMI = {f"{os.path.basename(tasks._system32('whoami.exe'))} /user": (0, f'"pc1\\kim","{SID}"\n')}
+
+
+def define(host: Host) -> str:
+    """Register the task and return the XML that was handed over."""
+    Tasks().define(host, "ray-lab")  # type: ignore[arg-type]
+    (text,) = host.platform.files.values()
+    assert not list(host.root.rglob("*.xml")), "it is removed again"
+    return text
+
+
+def test_our_own_account_is_named_by_its_sid(tmp_path: Path) -> None:
+    host = Host(tmp_path, "PC1\\Kim", "", WHOAMI)
+    assert f"<UserId>{SID}</UserId>\n      <LogonType>S4U<" in define(host)
+    argv, _ = host.platform.ran[-1]
+    assert argv[1:4] == ["/Create", "/F", "/XML"]
+    assert argv[-2:] == ["/TN", "\\provision\\ray-lab"]
+
+
+def test_a_password_is_in_no_argument(tmp_path: Path) -> None:
+    host = Host(tmp_path, "LAB\\lee", "hush", {})
+    assert "<UserId>LAB\\lee</UserId>\n      <LogonType>Password<" in define(host)
+    (argv, env), *rest = host.platform.ran
+    assert not rest
+    assert not any("hush" in each for each in argv)
+    assert env is not None
+    assert env["PROVISION_PASSWORD"] == "hush"
+
+
+REFUSED = [
+    ("lee", "", {}, "Windows runs nothing under the account lee without its password"),
+    (
+        "lee",
+        "hush",
+        {"powershell.exe -NoProfile": (1, "hush is no\r\npassword")},
+        "account lee: \\*\\*\\* is no password$",
+    ),
+    (
+        "kim",
+        "",
+        {**WHOAMI, "schtasks.exe /Create": (1, "오류: 액세스가\r\n거부되었습니다.")},
+        "오류: 액세스가 거부되었습니다.$",
+    ),
+    ("kim", "", {"whoami.exe /user": (1, "?")}, "Windows does not say who logged in"),
+]
+
+
+@pytest.mark.parametrize(("account", "password", "answers", "message"), REFUSED)
+def test_a_refusal_is_a_sentence(
+    tmp_path: Path, account: str, password: str, answers: dict[str, tuple[int, str]], message: str
+) -> None:
+    named = {
+        key.replace(key.split()[0], os.path.basename(tasks._system32(key.split()[0]))): answers[key] for key in answers
+    }
+    with pytest.raises(Failure, match=message):
+        define(Host(tmp_path, account, password, named))
+
+
+PORTS = {
+    "English": (
+        "\r\nProtocol tcp Port Exclusion Ranges\r\n\r\nStart Port    End Port      \r\n----------    --------      \r\n"
+        "      5357        5357      \r\n     49681       49780      \r\n     50000       50059     *\r\n\r\n"
+        "* - Administered port exclusions.\r\n\r\n",
+        [(5357, 5357), (49681, 49780), (50000, 50059)],
+    ),
+    "German": (
+        "\r\nPortausschlussbereiche für das Protokoll tcp\r\n\r\nStartport   Endport       \r\n----------    --------      \r\n"
+        "      2869        2869      \r\n     50000       50059     *\r\n\r\n* - Verwaltete Portausschlüsse.\r\n\r\n",
+        [(2869, 2869), (50000, 50059)],
+    ),
+    "Korean": (
+        "\r\n프로토콜 tcp 포트 제외 범위\r\n\r\n시작 포트    끝 포트      \r\n----------    --------      \r\n"
+        "      6379        6478      \r\n\r\n* - 관리되는 포트 제외입니다.\r\n\r\n",
+        [(6379, 6478)],
+    ),
+    "Korean in another code page": (
+        "프로토콜 tcp 포트 제외 범위\r\n      6379        6478      \r\n".encode("cp949").decode("cp437"),
+        [(6379, 6478)],
+    ),
+    "none": ("\r\nProtocol tcp Port Exclusion Ranges\r\n\r\nStart Port    End Port\r\n----------    --------\r\n\r\n", []),
+    "nonsense": ("The following command was not found: int ipv4.\r\n70000 80000\r\n9 8\r\n0 5\r\n²3 5\r\n", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "spans"), PORTS.values(), ids=list(PORTS))
+def test_excluded_ports_by_their_numbers(text: str, spans: list[tuple[int, int]]) -> None:
+    assert processes.excluded_ports(text) == spans
+
+
+def test_ports_that_the_system_keeps_are_all_named() -> None:
+    ports = {"node_manager_port": 6380, "port": 6379, "dashboard_port": 8265}
+    ray_checks._check_forbidden(ports, [(5357, 5357), (6381, 8264)])
+    with pytest.raises(Failure) as caught:
+        ray_checks._check_forbidden(ports, [(6370, 6379), (8265, 8300)])
+    assert caught.value.message.endswith(": 8265 (dashboard_port) in 8265-8300, 6379 (port) in 6370-6379")
+
+
+class Table:
+    """Processes: pid -> (parent, program, when it was created); 1 is this program."""
+
+    def __init__(self, **more: tuple[int, str, int]) -> None:
+        self.rows = {1: (9, r"C:\Users\kim\.provision\python\3.11.9\python.exe", 50), 9: (8, r"C:\sshd.exe", 10)}
+        self.rows.update({int(pid[1:]): row for pid, row in more.items()})
+
+    def ours(self) -> list[int]:
+        rows = [(pid, parent, "x.exe") for pid, (parent, _, _) in self.rows.items()]
+        return processes.ours(ROOT, rows, lambda pid: self.rows[pid][1], self.born, 1)
+
+    def born(self, pid: int) -> int:
+        return self.rows[pid][2] if pid in self.rows else 0
+
+
+PYTHON = ROOT + r"\env\1\Scripts\python.exe"
+SYSTEM_PYTHON = r"C:\Program Files\Python311\python.exe"
+TABLES = [
+    ({}, []),
+    ({"p3": (4, PYTHON, 20)}, [3]),
+    ({"p3": (4, PYTHON.upper(), 20)}, [3]),
+    ({"p3": (4, r"C:\provision\laboratory\x.exe", 20)}, []),
+    ({"p3": (4, "", 20)}, []),
+    ({"p3": (4, PYTHON, 20), "p5": (3, SYSTEM_PYTHON, 21), "p6": (5, r"C:\job.exe", 22)}, [3, 5, 6]),
+    ({"p3": (4, PYTHON, 20), "p5": (3, SYSTEM_PYTHON, 19)}, [3]),  # older than what has its parent's pid now
+    ({"p3": (1, ROOT + r"\store\uv.exe", 60), "p5": (3, r"C:\x.exe", 61)}, []),  # what this program has started
+    ({"p3": (5, PYTHON, 20), "p5": (3, PYTHON, 20)}, [3, 5]),  # each the other's parent, by pids that came again
+]
+
+
+@pytest.mark.parametrize(("rows", "expected"), TABLES)
+def test_which_processes_are_ours(rows: dict[str, tuple[int, str, int]], expected: list[int]) -> None:
+    assert Table(**rows).ours() == expected
+
+
+def test_the_interpreter_that_this_runs_on_may_lie_in_our_root() -> None:
+    table = Table(p3=(4, PYTHON, 20))
+    table.rows[1] = (9, PYTHON, 50)
+    table.rows[9] = (8, PYTHON, 49)
+    assert table.ours() == [3]
+
+
+SPEC = {"env": {"RAY_X": "1", "Temp": r"C:\provision\lab\ray"}, "path": r"C:\e\Scripts"}
+AROUND = {"Path": r"C:\Windows", "SystemRoot": r"C:\Windows", "PYTHONPATH": "x", "PythonHome": "x", "RAY_ADDRESS": "x",
+          "ray_tmpdir": "x", "TEMP": "x", "HTTPS_PROXY": "p"}  # fmt: skip
+
+
+def test_the_variables_of_ray() -> None:
+    assert launch_windows.environment(SPEC, AROUND) == {
+        "PATH": r"C:\e\Scripts" + os.pathsep + r"C:\Windows", "SYSTEMROOT": r"C:\Windows", "HTTPS_PROXY": "p",
+        "RAY_X": "1", "TEMP": r"C:\provision\lab\ray",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("age", "held"), [(0, True), (100, True), (181, False), (-3600, False), (None, False)])
+def test_a_stop_holds_for_a_while(tmp_path: Path, age: float | None, held: bool) -> None:
+    """Not if the clock was set back, and not for ever if the run that stopped it was cut off."""
+    path = tmp_path / "hold"
+    if age is not None:
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    assert launch_windows.is_held(str(path)) is held
+
+
+def test_a_long_log_is_put_aside_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch_windows, "LOG_LIMIT", 10)
+    path = tmp_path / "log" / "ray.log"
+    for text in (b"old\r\n", b"x" * 20, b"new\xff\r\n"):
+        source, sink = os.pipe()
+        os.write(sink, text)
+        os.close(sink)
+        with os.fdopen(source, "rb") as pipe:
+            launch_windows.Log(str(path)).follow(pipe)
+    assert path.read_bytes() == b"new\xff\r\n"
+    assert path.with_name("ray.log.1").read_bytes() == b"old\r\n" + b"x" * 20
+
+
+def test_the_launcher_that_is_copied_is_the_systems_own(tmp_path: Path) -> None:
+    class Manager(Tasks):
+        """The service manager of Windows."""
+
+    host: Any = Host(tmp_path, "kim", "", {})
+    host.service_manager = Manager()
+    host.folder = lambda *parts: str(tmp_path)
+    host.platform.give = lambda path, account: None
+    service.write_spec(host, "ray-lab", {"temp_dir": str(tmp_path)})
+    assert (tmp_path / "service" / "launch.py").read_bytes() == Path(launch_windows.__file__).read_bytes()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"pid": 1}', '{"pid": "x", "born": 1}'])
+def test_a_damaged_state_is_none(tmp_path: Path, text: str) -> None:
+    host: Any = Host(tmp_path, "kim", "", {})
+    host.write(tasks.state_path(host, "ray-lab"), text.encode())
+    assert tasks.read_state(host, "ray-lab") == {}
