@@ -22,6 +22,8 @@ class Census:
         self._ray = parse(inventory.ray_version)
         self._guard = threading.Lock()
         self._oses = frozenset(host.os for host in inventory.hosts if host.os)
+        self._is_cluster = len(inventory.hosts) > 1
+        self._told = False
 
     def take(self, host: Host, facts: Mapping[str, Any]) -> None:
         """Compare a host's facts with its declaration and with what Ray can do there.
@@ -45,6 +47,14 @@ class Census:
             others = " and ".join(OS_NAMES[os] for os in sorted(self._oses - {system.os}))
             message = f"it is {system}, and there is {others} in this cluster: {mixed}"
             raise HostFailed(message, remedy=_way_out(host, system))
+
+    def unsupported(self, facts: Mapping[str, Any]) -> bool:
+        """Tell, once in a run, that a host makes this a cluster that Ray's makers do not support."""
+        with self._guard:
+            if self._told or not self._is_cluster or facts.get("os") == "linux":
+                return False
+            self._told = True
+            return True
 
 
 def _check_declaration(host: Host, system: System) -> None:

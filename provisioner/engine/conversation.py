@@ -42,6 +42,11 @@ OBSERVE_LIMIT = 120.0
 HOUSEKEEPING = {"old_environments"}
 """Resources that wait for others without being part of the outcome: nobody is told that their turn did not come."""
 NEEDS_ELEVATION = "needs elevation"
+UNSUPPORTED = (
+    "Ray's makers do not support clusters with Windows or macOS hosts: they are at your own risk",
+    "believe the task that `apply` runs on every node; the labels os=windows, macos and linux steer work",
+)
+"""What upstream says of such clusters (docs.ray.io, "Ray on Windows"), told once in a run."""
 CLOCK_TOLERANCE = 30.0
 """Seconds a host's clock may be off before the user is told."""
 
@@ -113,6 +118,8 @@ class Conversation:
         self._judge_clock(facts)
         if self._verb in ("apply", "check"):
             self._run.census.take(self.host, facts)
+            if self._run.census.unsupported(facts):
+                self._emit(Notice(self._run.now(), self.name, *UNSUPPORTED))
         observed = self._line.expect("observed", OBSERVE_LIMIT)
         found = []
         for row in observed["tasks"]:

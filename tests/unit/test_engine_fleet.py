@@ -212,3 +212,18 @@ def test_the_survey_says_why_there_is_nothing(tmp_path: Path, archives: KnownArc
 def test_pythons_that_are_not_brought_are_named_by_their_minor_version(tmp_path: Path, archives: KnownArchives) -> None:
     found = survey(inventory(tmp_path, "{version: 3.11.2, source: system}", "2.60.0"), archives)
     assert found.choices[0].pythons == ("3.14", "3.13", "3.12", "3.11", "3.10")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "facts", "told"),
+    [
+        (2, [LINUX, LINUX], [False, False]),
+        (2, [LINUX, WINDOWS, WINDOWS, MAC], [False, True, False, False]),
+        (2, [MAC, LINUX], [True, False]),
+        (1, [WINDOWS], [False]),
+    ],
+)
+def test_what_is_unsupported_is_told_once(hosts: int, facts: list[dict[str, str]], told: list[bool]) -> None:
+    cluster = lab()
+    census = Census(replace(cluster, hosts=cluster.hosts[:hosts]))
+    assert [census.unsupported(each) for each in facts] == told

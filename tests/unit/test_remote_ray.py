@@ -13,7 +13,7 @@ import pytest
 
 from provisioner.remote import service
 from provisioner.remote.failure import Failure
-from provisioner.remote.resources import ray_checks, ray_node, ray_proof, ray_state
+from provisioner.remote.resources import ray_checks, ray_node, ray_proof, ray_spec, ray_state
 
 from .ray_stage import RECORDED, Dashboard, Node, dashboard
 from .remote_host import Service, World, make
@@ -179,6 +179,39 @@ def test_a_node_is_started_found_and_removed(node: Node) -> None:
     assert not node.service.active and node.service.defined is None
     assert list(node.world.root.iterdir()) == []
     assert node.world.snapshot() == bare
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ("--labels=provision/host=w1,zone=a", "--labels=os=windows,provision/host=w1,zone=a"),
+        ("--labels=os=nano,zone=a", "--labels=os=nano,zone=a"),
+        ('--labels={"zone": "a"}', '--labels={"os": "windows", "zone": "a"}'),
+        ("--resources={}", "--resources={}"),
+    ],
+)
+def test_every_node_says_its_os(labels: str, told: str) -> None:
+    assert ray_spec._with_os(["--block", labels], "windows") == ["--block", told]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [r"C:\provision\lab\env\e1\Scripts\ray.exe", "start", "--head", "--labels=zone=a"],
+        [
+            "/opt/provision/lab/env/e1/bin/python",
+            "/opt/provision/lab/env/e1/bin/ray",
+            "start",
+            "--head",
+            "--labels=zone=a",
+        ],
+    ],
+)
+def test_the_options_of_a_node_however_it_is_started(argv: list[str]) -> None:
+    facets = ray_spec._facets({"argv": argv, "python": "python", "environment": "e1", "env": {}})
+    assert {name: facets[name] for name in facets if name not in ("environment", "Ray", "Python")} == {
+        "head": "yes", "label zone": "a"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
