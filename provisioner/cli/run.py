@@ -43,7 +43,8 @@ def run_verb(name: str, flags: Flags) -> int:
         reports.emit(RunStarted(0.0, verb, inventory.cluster, shown(file), chosen, reports.log))
         code: int = run.execute(reports.emit, _asker(reports, as_json=flags["as_json"]))
         address = dashboard_address(inventory) if verb in ("apply", "rollback") and run.head_is_well() else ""
-        reports.emit(RunFinished(run.now(), verb, code, address, next_commands(verb, code, inventory, file, flags)))
+        following = next_commands(verb, code, inventory, file, flags, run.may_be_repeated())
+        reports.emit(RunFinished(run.now(), verb, code, address, following))
     return code
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from provisioner.declaration import Declaration
@@ -71,7 +72,8 @@ class Conversation:
         self.name = declaration.host.name
         self._slot = run.slots if self._is_limited() else threading.Semaphore()
         self._reached = False
-        self._cannot: list[str] = []
+        self.cannot: list[str] = []
+        """Why this host can do nothing of the kind, whatever happens meanwhile, and what to do instead."""
         self.outcome = Outcome()
         self.through = threading.Event()
         """Set when all its plays are behind it."""
@@ -120,7 +122,7 @@ class Conversation:
                 self.outcome.count("ok")
         differences = tuple(found)
         self._emit(HostObserved(self._run.now(), self.name, differences))
-        self._cannot = observed.get("cannot") or []
+        self.cannot = observed.get("cannot") or []
         if observed.get("dropped") and not self._observer:
             self._run.found_dropped(observed["dropped"])
         self._run.consent.settle(self.name, differences if self._verb == "teardown" else _stopping(differences))
@@ -148,8 +150,8 @@ class Conversation:
                 stopped = ", ".join(sorted({difference.stops for difference in differences if difference.stops}))
                 self.outcome.skip(f"nothing was done: {stopped or 'things'} would be stopped", "run again with --yes")
                 return
-        if self._cannot:
-            self.outcome.fail(HostFailed(self._cannot[0], remedy=self._cannot[1]))
+        if self.cannot:
+            self.outcome.fail(HostFailed(self.cannot[0], remedy=self.cannot[1]))
         else:
             self._walk()
         self._pass_all_gates(good=False)  # whatever was not come to; others wait for it while the head stays
@@ -320,8 +322,12 @@ class Conversation:
         threading.Thread(target=self._answer, args=(message,), daemon=True).start()
 
     def _answer(self, message: Message) -> None:
+        def moving() -> None:
+            with suppress(Unreachable):
+                self._line.send({"type": "moving", "id": message["id"]})
+
         try:
-            value = self._run.answer(message["to"], message["what"], message.get("args"), self.host)
+            value = self._run.answer(message["to"], message["what"], message.get("args"), self.host, moving)
             reply: Message = {"value": value}
         except ProvisionError as error:
             reply = {"error": error.message, "remedy": error.remedy}

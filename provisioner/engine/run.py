@@ -141,6 +141,10 @@ class Run:
         """Tell whether the head took part and nothing went wrong there."""
         return any(talk.host.role == "head" and talk.outcome.trouble is None for talk in self._conversations)
 
+    def may_be_repeated(self) -> bool:
+        """Tell whether the same command may do more another time: not if a host has nothing that it could do."""
+        return not any(talk.cannot for talk in self._conversations)
+
     def wake_all(self) -> None:
         for talk in self._all():
             talk.wake()
@@ -151,8 +155,11 @@ class Run:
     def others_through(self, name: str) -> bool:
         return all(talk.through.is_set() for talk in self._all() if talk.name != name)
 
-    def answer(self, to: str, what: str, args: Any, asker: Host) -> Any:
+    def answer(self, to: str, what: str, args: Any, asker: Host, moving: Callable[[], None]) -> Any:
         """Answer a host's question, or have another host answer it.
+
+        Args:
+            moving: called now and then while it takes long and gets on.
 
         Raises:
             HostFailed: nobody can.
@@ -162,9 +169,9 @@ class Run:
                 raise HostFailed(f"hosts do not ask each other for {what!r}")
             return self.switchboard.ask(to, what, args, ASK_LIMIT)
         if what == "lock":
-            return self._supplies.lock(args, asker)
+            return self._supplies.lock(args, asker, moving)
         if what == "interpreter":
-            return self._supplies.interpreter(args, asker)
+            return self._supplies.interpreter(args, asker, moving)
         if what == "source":
             return self._supplies.source(args, asker)
         if what == "undropped":

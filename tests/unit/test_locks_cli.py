@@ -603,8 +603,20 @@ def test_a_host_of_another_platform_is_refused_with_what_to_write(folder: Path, 
             artifacts.lock(facts, "3.11.9", ("ray[default]==2.60.0", "redis"), declared=declared)
         assert remedy in caught.value.remedy
         assert "provision lock inventory.yml" in caught.value.remedy
-    with pytest.raises(HostFailed, match=r"nothing for Python 3\.11\.2"):
+    with pytest.raises(HostFailed, match=r"nothing for Python 3\.11\.2") as caught:
         artifacts.lock(LINUX, "3.11.2", ("ray[default]==2.60.0", "redis"), declared=declared)
+    assert caught.value.remedy == (
+        "write `python: {version: 3.11.2}` for this host in the inventory, then run `provision lock inventory.yml`"
+    )
+
+
+def test_what_is_to_be_written_for_a_host_with_another_patch_version_can_be_locked(
+    folder: Path, provision: Provision
+) -> None:
+    edit(folder / "inventory.yml", ("version: 3.11.9,", "version: 3.11.9, source: system, match: minor,"))
+    edit(folder / "inventory.yml", ("w1: {", "w1: {python: {version: 3.11.2}, "))
+    host = load_inventory(Path("inventory.yml")).host("w1")
+    assert (host.python, host.interpreter.source, host.interpreter.match) == ("3.11.2", "system", "minor")
 
 
 def test_what_a_killed_run_left_goes_in_time(folder: Path, provision: Provision) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from provisioner.remote import boot as boot_module
 from provisioner.remote import main
 from provisioner.remote.failure import Failure
+from provisioner.remote.wire import Wire
 from provisioner.transport import program
 from tests import waiting
 
@@ -562,3 +564,29 @@ def test_few_modules_are_imported_to_start(unpacked: Path) -> None:
     out = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=LIMIT).stdout
     heavy = {"subprocess", "typing", "zipfile", "http", "ssl", "asyncio", "logging", "tempfile", "shutil", "inspect"}
     assert heavy.isdisjoint(out.split())
+
+
+class Patience(Wire):
+    """A wire to a controller that tells so many times that it gets on, before it answers or not."""
+
+    def __init__(self, moves: int, answers: bool) -> None:
+        super().__init__(lambda what, args: None, lambda: None)
+        self.moves, self.answers = moves, answers
+
+    def send(self, message: Message) -> None:
+        threading.Thread(target=self._controller, args=(message["id"],), daemon=True).start()
+
+    def _controller(self, number: int) -> None:
+        for _ in range(self.moves):
+            time.sleep(0.1)
+            self._take({"type": "moving", "id": number})
+        if self.answers:
+            self._take({"type": "answer", "id": number, "value": "there"})
+
+
+def test_who_is_told_that_it_gets_on_waits_on() -> None:
+    begun = time.monotonic()
+    assert Patience(8, answers=True).ask("controller", "lock", None, 0.6) == "there"
+    assert time.monotonic() - begun > 0.6, "longer than the limit"
+    with pytest.raises(Failure, match="no answer from controller within 0 s"):
+        Patience(1, answers=False).ask("controller", "lock", None, 0.3)

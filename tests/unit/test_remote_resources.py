@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from provisioner.remote import resource
+from provisioner.remote import resource, service
 from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.marker import Marker, write_atomically
 from provisioner.remote.platforms.variables import ProfileFile, VariablesFile
 from provisioner.remote.resource import Resource
+from provisioner.remote.resources import ray_history
 
+from .ray_stage import Dashboard
 from .remote_host import World, make, shown
 
 
@@ -377,6 +379,27 @@ def test_members_that_were_dropped_or_moved_are_found(tmp_path: Path) -> None:
     world.controller.answers["controller", "undropped"] = {"old": {"address": "10.0.0.9"}}
     members.ensure(world.host())
     assert [each["what"] for each in members.observe(world.host())] == ["member old"], "it could not be taken down"
+
+
+@pytest.mark.parametrize(
+    ("running", "dropped"),
+    [("c1", ["old"]), ("c0", ["old"]), ("theirs", [])],
+    ids=["ours", "ours as it was before", "another cluster's"],
+)
+def test_only_nodes_of_our_own_cluster_are_dropped(running: str, dropped: list[str], tmp_path: Path) -> None:
+    world, dashboard = World(tmp_path), Dashboard()
+    host = world.host()
+    spec = {"argv": [], "env": {}, "python": "", "config": "c1", "temp_dir": str(tmp_path / "ray")}
+    service.write_spec(host, "ray-lab", spec)
+    before = {**spec, "environment": "", "versions": {}, "gcs": "", "dashboard": [], "config": "c0"}
+    ray_history.note(host, before)
+    dashboard.nodes(("a", "ctl", running, "ALIVE"), ("b", "old", "c", "ALIVE"), head="a")
+    members = make("members", members=MEMBERS, dashboard=dashboard.address)
+    try:
+        members.observe(host)
+    finally:
+        dashboard.close()
+    assert sorted(host.shared["dropped"]) == dropped
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1, "b": {"user": "x"}}'])

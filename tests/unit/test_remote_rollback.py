@@ -199,6 +199,28 @@ def test_no_head_leaves_the_version_of_nodes_that_take_no_part(
     assert head.runs()[0] == "e1" and head.service.done == ["restart"], "it was not touched"
 
 
+@pytest.mark.parametrize(
+    ("limit", "state", "left"),
+    [(["w1"], "ALIVE", True), (["w1"], "DEAD", False), (["w1", "w2"], "ALIVE", False), ([], "ALIVE", False)],
+    ids=["left out", "gone already", "takes part", "everybody takes part"],
+)
+def test_a_head_that_goes_back_alone_says_whom_it_leaves(limit: list[str], state: str, left: bool, head: Life) -> None:
+    head.apply("e1")
+    head.apply("e2")
+    head.others = [("m2", "w2", "c", state)]
+    head.dashboard.nodes(("n9", "w1", "e2", "ALIVE"), *head.others)
+    head.world.controller.answers["controller", "limit"] = limit or (lambda args: [])
+    ray_state._cache.clear()
+    found = head.resource().former(head.world.host())
+    what = "the nodes on w2, which take no part in this run"
+    stops = [each["stops"] for each in found if each["what"] == what]
+    assert stops == ([what] if left else [])
+    said = head.rollback()
+    assert ("; left out: w2, which `provision rollback` without --limit takes along" in said) is left
+    assert head.runs() == ("e1", "e1")
+    assert head.resource().former(head.world.host()) == [], "a second time there is nothing to leave"
+
+
 def test_a_head_tells_who_is_not_back(head: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_node, "RETURN_LIMIT", 0.0)
     head.others = [("m2", "w2", "c", "ALIVE"), ("m3", "w3", "c", "ALIVE"), ("m4", "w4", "c", "DEAD")]
