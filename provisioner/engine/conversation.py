@@ -28,7 +28,7 @@ from provisioner.events import (
     TaskStarted,
     Verb,
 )
-from provisioner.transport.session import open_session
+from provisioner.transport.session import NothingThere, open_session
 
 Message = dict[str, Any]
 
@@ -37,6 +37,7 @@ TELL = 10.0
 END_LIMIT = 60.0
 """Seconds for a host to say goodbye; it only has small things to tidy up."""
 PURGE = "Remove everything"
+FIRST_CONTACT = "First contact"
 OBSERVE_LIMIT = 120.0
 """Seconds for a host to look at everything it has been told."""
 HOUSEKEEPING = {"old_environments"}
@@ -82,10 +83,7 @@ class Conversation:
     def hold(self) -> None:
         """Do everything; never raises. What became of it is in ``outcome``."""
         try:
-            with self._slot:
-                self._open()
-                differences = self._observe()
-            self._act(differences)
+            self._converse()
         except ProvisionError as error:
             self.outcome.fail(error)
         except Exception as error:
@@ -96,6 +94,27 @@ class Conversation:
     def wake(self) -> None:
         """Have the conversation look at gates and decisions again."""
         self._line.wake()
+
+    def _converse(self) -> None:
+        try:
+            with self._slot:
+                self._open()
+                differences = self._observe()
+        except NothingThere:
+            self._speak_for_it()
+        else:
+            self._act(differences)
+
+    def _speak_for_it(self) -> None:
+        """Say what there is to say of a host that has nothing of ours, and no Python to say it with."""
+        self._reached = True
+        self.outcome.message = "nothing of this cluster is there"
+        if self._verb == "check":
+            after = f"the host is bare; `apply` brings Python {self.host.python} first"
+            bare = Difference(self.name, FIRST_CONTACT, "add", "everything that is declared", after=after)
+            self.outcome.pending = True
+            self._emit(HostObserved(self._run.now(), self.name, (bare,)))
+        self._pass_all_gates(good=True)
 
     def _open(self) -> None:
         self._doing("connecting")
@@ -351,6 +370,7 @@ class Conversation:
         return files[sha256] if sha256 in files else self._run.artifacts.open(sha256)
 
     def _doing(self, text: str) -> None:
+        self._run.switchboard.moved(self.name)
         self._emit(Doing(self._run.now(), self.name, text))
 
     def _emit(self, event: Event) -> None:

@@ -14,8 +14,8 @@ from provisioner.engine.options import RunOptions
 from provisioner.engine.switchboard import Switchboard
 from provisioner.events import Event
 from provisioner.inventory.model import Host
+from provisioner.transport.choice import Choice
 from provisioner.transport.connect import Connector, Target
-from provisioner.transport.firstcontact import Choice
 from provisioner.transport.session import Become
 
 
