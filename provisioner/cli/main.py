@@ -86,6 +86,7 @@ def check(**flags: Any) -> None:
 
 @cli.command(short_help="Return to the environment that ran before.")
 @_shared
+@_bundle
 @_yes
 def rollback(**flags: Any) -> None:
     """Return to the environment that ran before: head, then workers, then a task on every node.
@@ -98,6 +99,7 @@ def rollback(**flags: Any) -> None:
 
 @cli.command(short_help="Stop Ray and undo what apply did.")
 @_shared
+@_bundle
 @_yes
 @click.option("--purge", is_flag=True, help="Remove the environments and everything else of ours as well.")
 def teardown(**flags: Any) -> None:

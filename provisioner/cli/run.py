@@ -83,6 +83,8 @@ def _prepare(verb: Verb, inventory: Inventory, limit: tuple[str, ...], flags: Fl
         if verb == "apply" and not flags["bundle"]:
             inventory.require_logins()
         inventory, artifacts = prepare(inventory, flags["bundle"])
+    elif flags["bundle"]:  # a host whose interpreter vanished gets it from there
+        _, artifacts = prepare(inventory, flags["bundle"])
     return Run(inventory, playbook, options, artifacts, begun)
 
 

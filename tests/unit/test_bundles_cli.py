@@ -120,6 +120,17 @@ def test_a_bundle_that_is_not_whole_is_refused_before_contact(
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("words", [["rollback"], ["teardown", "--yes"]])
+def test_whoever_may_have_to_bring_an_interpreter_takes_a_bundle(
+    words: list[str], folder: Path, provision: Provision
+) -> None:
+    damaged = folder / "damaged.bundle"
+    damaged.write_bytes((folder / "all.bundle").read_bytes()[:-5000])
+    done = provision(*words, "--bundle", "damaged.bundle")
+    assert done.code == 1
+    assert "damaged.bundle is cut off" in done.err
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

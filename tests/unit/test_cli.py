@@ -90,8 +90,6 @@ def test_help_lists_the_commands_in_the_order_of_their_use(provision: Provision)
 def test_commands_to_type_next_can_be_typed(verb: Any, code: int, folder: Path) -> None:
     inventory = load_inventory(folder / "inventory.yml")
     flags = {"playbook": "mine.yml", "limit": ("ctl",), "purge": False, "bundle": "all.bundle"}
-    if verb in ("rollback", "teardown"):
-        del flags["bundle"]
     commands = [words for words, _ in next_commands(verb, code, inventory, folder / "inventory.yml", flags)]
     for program, name, *words in (shlex.split(command) for command in commands if command.startswith("provision")):
         command = cli.commands[name]
