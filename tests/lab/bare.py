@@ -30,10 +30,10 @@ def give_back(machine: Machine) -> None:
 
 
 def give(machine: Machine, program: str) -> None:
-    """Have a host have a program of this machine, with its libraries; skips the test if it can't."""
+    """Have a host have a program of this machine, with its libraries; fails the test if it can't."""
     path = shutil.which(program)
     if path is None:
-        pytest.skip(f"this machine has no {program}")
+        pytest.fail(f"this machine has no {program}, which the test wants: install it")
     needed = [word for line in run(["ldd", path]).stdout.splitlines() for word in line.split() if word[0] == "/"]
     for file in (path, *needed):
         target = machine.folder / "root" / Path(file).relative_to("/")
@@ -41,7 +41,7 @@ def give(machine: Machine, program: str) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, target)
     if machine.exec([program, "--version"], check=False).returncode:
-        pytest.skip(f"this machine's {program} does not run on lab hosts")
+        pytest.fail(f"this machine's {program} does not run on lab hosts")
 
 
 def managed(archive: Archive, mirror: str, **more: Any) -> dict[str, Any]:
