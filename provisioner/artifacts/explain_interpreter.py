@@ -64,7 +64,8 @@ def explain_interpreter(stderr: str, wanted: Wanted) -> ProvisionError:
     )
 
 
-def _unknown(flat: str, lines: list[str], wanted: Wanted) -> ProvisionError:
+def unknown(wanted: Wanted) -> ProvisionError:
+    """Return the error for a version that no archive is known of."""
     catalogue, build = wanted.origin.catalogue, wanted.origin.build
     where = f" in {_place(catalogue)}" if catalogue else ""
     where += f" of build {build} (UV_PYTHON_CPYTHON_BUILD)" if build else ""
@@ -77,6 +78,18 @@ def _unknown(flat: str, lines: list[str], wanted: Wanted) -> ProvisionError:
     return ProvisionError(
         f"there is no archive of {wanted}{where}", remedy=f"Write {' or '.join(others)} ({those}), {_OTHERWISE}."
     )
+
+
+def lacking(wanted: Wanted, file: str = "") -> ProvisionError:
+    """Return the error for a folder that does not have a file; empty: the one that is known."""
+    return ProvisionError(
+        f"the mirror lacks {wanted}: there is no {file or wanted.url}",
+        remedy="Put that file of python-build-standalone there, or name another `mirror:`.",
+    )
+
+
+def _unknown(flat: str, lines: list[str], wanted: Wanted) -> ProvisionError:
+    return unknown(wanted)
 
 
 def _damaged_sum(flat: str, lines: list[str], wanted: Wanted) -> ProvisionError:
@@ -102,10 +115,7 @@ def _misshaped(flat: str, lines: list[str], wanted: Wanted) -> ProvisionError:
 
 def _lacking(flat: str, lines: list[str], wanted: Wanted) -> ProvisionError:
     match = _SOUGHT.search(flat)
-    return ProvisionError(
-        f"the mirror lacks {wanted}: there is no {match[1] if match else wanted.url}",
-        remedy="Put that file of python-build-standalone there, or name another `mirror:`.",
-    )
+    return lacking(wanted, match[1] if match else "")
 
 
 def _status(flat: str, lines: list[str], wanted: Wanted) -> ProvisionError:

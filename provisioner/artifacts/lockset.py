@@ -110,9 +110,13 @@ class LockSet:
         found = self.find(declared.key, python, wanted)
         if found is None:
             need = Need(declared.key, python, _normal(wanted), declared)
+            near = [each.lock.python for each in self.environments if each.lock.platform_key == declared.key]
+            own = near and python not in near
             raise HostFailed(
                 f"{self.name} does not fit this host: {self._difference(need)}",
-                remedy=f"write the host's own Python in the inventory if it is another, then {self.renewal}",
+                remedy=f"write `python: {{version: {python}}}` for this host in the inventory, then {self.renewal}"
+                if own
+                else self.renewal,
             )
         return found.lock
 

@@ -75,10 +75,13 @@ def bundle(inventory_name: str | None, output: str | None) -> None:
 def _load(name: str | None, locked: bool = False) -> Inventory:
     """Return the inventory, checked; ``locked``: its lock file holds, if there is one."""
     from provisioner.artifacts.archives import KnownArchives
-    from provisioner.engine.fleet import check_fleet
+    from provisioner.engine.fleet import check_fleet, check_mirrors
 
     inventory = load_inventory(find_inventory(name, Path.cwd(), os.environ))
-    check_fleet(inventory, KnownArchives(Cache()), fixed=locked and is_fixed(inventory))
+    fixed, cache = locked and is_fixed(inventory), Cache()
+    check_fleet(inventory, KnownArchives(cache), fixed)
+    if not fixed:
+        check_mirrors(inventory, cache)
     return inventory
 
 

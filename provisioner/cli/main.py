@@ -86,6 +86,7 @@ def check(**flags: Any) -> None:
 
 @cli.command(short_help="Return to the environment that ran before.")
 @_shared
+@_bundle
 @_yes
 def rollback(**flags: Any) -> None:
     """Return to the environment that ran before: head, then workers, then a task on every node.
@@ -98,6 +99,7 @@ def rollback(**flags: Any) -> None:
 
 @cli.command(short_help="Stop Ray and undo what apply did.")
 @_shared
+@_bundle
 @_yes
 @click.option("--purge", is_flag=True, help="Remove the environments and everything else of ours as well.")
 def teardown(**flags: Any) -> None:
@@ -117,32 +119,44 @@ def lock(inventory: str | None, upgrade: bool, as_json: bool) -> None:
     """
     from provisioner.cli.locks import lock as write
 
-    with _nothing_contacted():
+    with _nothing_contacted("lock", as_json):
         write(inventory, upgrade, as_json)
 
 
 @cli.command(short_help="Pack all that hosts need, for use without internet.")
 @click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]")
-@click.option("-o", "--output", type=click.Path(), metavar="FILE", help="The file to write.  [default: CLUSTER.bundle]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    metavar="FILE",
+    help="The file to write.  [default: CLUSTER.bundle in the folder you are in]",
+)
 def bundle(inventory: str | None, output: str | None) -> None:
     """Pack packages, interpreters and uv for every platform in the inventory into one file.
 
-    Make it where there is internet; `provision apply INVENTORY --bundle FILE` needs none.
+    Make it where there is internet; `provision apply INVENTORY --bundle FILE` needs none. It is written where you are,
+    not beside the inventory, unless -o says otherwise.
     """
     from provisioner.cli.locks import bundle as write
 
-    with _nothing_contacted():
+    with _nothing_contacted("bundle"):
         write(inventory, output)
 
 
 @contextmanager
-def _nothing_contacted() -> Iterator[None]:
-    """End with code 1 whatever goes wrong: the others are about hosts."""
+def _nothing_contacted(verb: str, as_json: bool = False) -> Iterator[None]:
+    """End with code 1 whatever goes wrong, for the others are about hosts; with --json say it as a run does."""
     try:
         yield
     except ProvisionError as error:
         error.exit_code = 1
-        raise
+        if not as_json:
+            raise
+        from provisioner.report.jsondoc import refusal
+
+        click.echo(refusal(verb, error))
+        sys.exit(1)
 
 
 def _run(verb: str, flags: dict[str, Any]) -> None:
@@ -158,7 +172,7 @@ def versions(inventory: str | None, as_json: bool) -> None:
     """Show the newest versions of Ray and Python that go with every host; contacts none."""
     from provisioner.cli.versions import show_versions
 
-    with _nothing_contacted():
+    with _nothing_contacted("versions", as_json):
         sys.exit(show_versions(inventory, as_json))
 
 

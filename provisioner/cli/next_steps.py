@@ -32,11 +32,17 @@ def _is_here(inventory: Inventory) -> bool:
 
 
 def next_commands(
-    verb: Verb, code: int, inventory: Inventory, file: Path, flags: Mapping[str, Any]
+    verb: Verb, code: int, inventory: Inventory, file: Path, flags: Mapping[str, Any], again: bool = True
 ) -> tuple[tuple[str, str], ...]:
-    """Return the commands that make sense now, with the playbook and the limit of this one."""
+    """Return the commands that make sense now, with the playbook and the limit of this one.
+
+    Args:
+        again: the same command may do more another time.
+    """
     same = _typed(file, flags)
     down = _typed(file, {**flags, "bundle": None})
+    if code in (3, 4) and not again:
+        return ((f"provision check {same}", "see what differs from the inventory"),)
     if code in (3, 4):
         hint = "look again" if verb == "check" else "it goes on where it stopped"
         return ((f"provision {verb} {same}", f"once the cause is gone: {hint}"),)

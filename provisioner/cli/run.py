@@ -43,7 +43,8 @@ def run_verb(name: str, flags: Flags) -> int:
         reports.emit(RunStarted(0.0, verb, inventory.cluster, shown(file), chosen, reports.log))
         code: int = run.execute(reports.emit, _asker(reports, as_json=flags["as_json"]))
         address = dashboard_address(inventory) if verb in ("apply", "rollback") and run.head_is_well() else ""
-        reports.emit(RunFinished(run.now(), verb, code, address, next_commands(verb, code, inventory, file, flags)))
+        following = next_commands(verb, code, inventory, file, flags, run.may_be_repeated())
+        reports.emit(RunFinished(run.now(), verb, code, address, following))
     return code
 
 
@@ -82,6 +83,8 @@ def _prepare(verb: Verb, inventory: Inventory, limit: tuple[str, ...], flags: Fl
         if verb == "apply" and not flags["bundle"]:
             inventory.require_logins()
         inventory, artifacts = prepare(inventory, flags["bundle"])
+    elif flags["bundle"]:  # a host whose interpreter vanished gets it from there
+        _, artifacts = prepare(inventory, flags["bundle"])
     return Run(inventory, playbook, options, artifacts, begun)
 
 

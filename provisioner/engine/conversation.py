@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from provisioner.declaration import Declaration
@@ -28,7 +29,7 @@ from provisioner.events import (
     TaskStarted,
     Verb,
 )
-from provisioner.transport.session import open_session
+from provisioner.transport.session import NothingThere, open_session
 
 Message = dict[str, Any]
 
@@ -37,6 +38,7 @@ TELL = 10.0
 END_LIMIT = 60.0
 """Seconds for a host to say goodbye; it only has small things to tidy up."""
 PURGE = "Remove everything"
+FIRST_CONTACT = "First contact"
 OBSERVE_LIMIT = 120.0
 """Seconds for a host to look at everything it has been told."""
 HOUSEKEEPING = {"old_environments"}
@@ -78,7 +80,8 @@ class Conversation:
         self.name = declaration.host.name
         self._slot = run.slots if self._is_limited() else threading.Semaphore()
         self._reached = False
-        self._cannot: list[str] = []
+        self.cannot: list[str] = []
+        """Why this host can do nothing of the kind, whatever happens meanwhile, and what to do instead."""
         self.outcome = Outcome()
         self.through = threading.Event()
         """Set when all its plays are behind it."""
@@ -87,10 +90,7 @@ class Conversation:
     def hold(self) -> None:
         """Do everything; never raises. What became of it is in ``outcome``."""
         try:
-            with self._slot:
-                self._open()
-                differences = self._observe()
-            self._act(differences)
+            self._converse()
         except ProvisionError as error:
             self.outcome.fail(error)
         except Exception as error:
@@ -101,6 +101,27 @@ class Conversation:
     def wake(self) -> None:
         """Have the conversation look at gates and decisions again."""
         self._line.wake()
+
+    def _converse(self) -> None:
+        try:
+            with self._slot:
+                self._open()
+                differences = self._observe()
+        except NothingThere:
+            self._speak_for_it()
+        else:
+            self._act(differences)
+
+    def _speak_for_it(self) -> None:
+        """Say what there is to say of a host that has nothing of ours, and no Python to say it with."""
+        self._reached = True
+        self.outcome.message = "nothing of this cluster is there"
+        if self._verb == "check":
+            after = f"the host is bare; `apply` brings Python {self.host.python} first"
+            bare = Difference(self.name, FIRST_CONTACT, "add", "everything that is declared", after=after)
+            self.outcome.pending = True
+            self._emit(HostObserved(self._run.now(), self.name, (bare,)))
+        self._pass_all_gates(good=True)
 
     def _open(self) -> None:
         self._doing("connecting")
@@ -130,7 +151,7 @@ class Conversation:
         differences = tuple(found)
         self._tell_findings(observed.get("findings") or [])
         self._emit(HostObserved(self._run.now(), self.name, differences))
-        self._cannot = observed.get("cannot") or []
+        self.cannot = observed.get("cannot") or []
         if observed.get("dropped") and not self._observer:
             self._run.found_dropped(observed["dropped"])
         self._run.consent.settle(self.name, differences if self._verb == "teardown" else _stopping(differences))
@@ -163,8 +184,8 @@ class Conversation:
                 stopped = ", ".join(sorted({difference.stops for difference in differences if difference.stops}))
                 self.outcome.skip(f"nothing was done: {stopped or 'things'} would be stopped", "run again with --yes")
                 return
-        if self._cannot:
-            self.outcome.fail(HostFailed(self._cannot[0], remedy=self._cannot[1]))
+        if self.cannot:
+            self.outcome.fail(HostFailed(self.cannot[0], remedy=self.cannot[1]))
         else:
             self._walk()
         self._pass_all_gates(good=False)  # whatever was not come to; others wait for it while the head stays
@@ -335,8 +356,12 @@ class Conversation:
         threading.Thread(target=self._answer, args=(message,), daemon=True).start()
 
     def _answer(self, message: Message) -> None:
+        def moving() -> None:
+            with suppress(Unreachable):
+                self._line.send({"type": "moving", "id": message["id"]})
+
         try:
-            value = self._run.answer(message["to"], message["what"], message.get("args"), self.host)
+            value = self._run.answer(message["to"], message["what"], message.get("args"), self.host, moving)
             reply: Message = {"value": value}
         except ProvisionError as error:
             reply = {"error": error.message, "remedy": error.remedy}
@@ -360,6 +385,7 @@ class Conversation:
         return files[sha256] if sha256 in files else self._run.artifacts.open(sha256)
 
     def _doing(self, text: str) -> None:
+        self._run.switchboard.moved(self.name)
         self._emit(Doing(self._run.now(), self.name, text))
 
     def _emit(self, event: Event) -> None:

@@ -16,15 +16,17 @@ def check_early(inventory: Inventory, cache: Cache, fixed: bool = False) -> None
     What was found good is remembered: releases do not lose wheels. So the modules that know are not even loaded.
 
     Raises:
-        InputError: the versions do not go together.
+        InputError: the versions do not go together, or a mirror that is a folder here lacks an interpreter.
         ProvisionError: uv had to be asked for its catalogue and can't be used.
     """
     stamp = stamps.stamp_of(_matters(inventory), b"fixed fleet" if fixed else b"fleet")
     if stamps.remembered(stamp):
         return
-    from provisioner.engine.fleet import check_fleet
+    from provisioner.engine.fleet import check_fleet, check_mirrors
 
     check_fleet(inventory, KnownArchives(cache), fixed)
+    if not fixed:
+        check_mirrors(inventory, cache)
     stamps.remember(stamp)
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from provisioner.artifacts.archives import has_say
+from provisioner.artifacts.cache import Cache
 from provisioner.artifacts.catalogue import local_path
 from provisioner.errors import InputError, Place
 from provisioner.inventory.document import load_document
@@ -47,6 +48,30 @@ def check_fleet(inventory: Inventory, archives: Archives, fixed: bool = False) -
     found = problems(fleet, archives)
     if found:
         raise _refusal(inventory, fleet, found, archives)
+
+
+def check_mirrors(inventory: Inventory, cache: Cache) -> None:
+    """Check that mirrors which are folders of this machine have the interpreters that hosts are to get.
+
+    Raises:
+        InputError: one lacks an interpreter that was not fetched before, or can't be read.
+        ProvisionError: uv had to be asked and can't be used.
+    """
+    from provisioner.artifacts.mirrors import lack
+    from provisioner.artifacts.platform import Platform
+
+    looked_at = set()
+    for host in inventory.hosts:
+        platform = Platform.of_host(host)
+        wanted = (platform.os, platform.arch, host.python, host.interpreter.mirror)
+        if host.interpreter.source != "managed" or wanted in looked_at:
+            continue
+        looked_at.add(wanted)
+        if problem := lack(platform, host.python, host.interpreter.mirror, cache):
+            place = None
+            with suppress(InputError):
+                place = load_document(inventory.file).place("python")
+            raise InputError(problem.message, remedy=problem.remedy, place=place)
 
 
 def reasons(inventory: Inventory, fleet: Fleet, found: Iterable[Problem]) -> list[str]:

@@ -14,7 +14,8 @@ from typing import Any
 from provisioner.errors import HostFailed
 
 CONNECT_LIMIT = 180.0
-"""Seconds for the mirror to be there, which is as bare as the others: to wait is quicker than to send all to each."""
+"""Seconds without progress until the mirror is there, which may be as bare as the others: to wait is quicker than to
+send all to each."""
 HOLD_LIMIT = 20.0
 """Seconds for the mirror to say where it hands out files; it fetches them meanwhile."""
 RECOVERY = 60.0
@@ -53,12 +54,16 @@ class Mirror:
         self._lock = threading.Lock()
         self._offered: dict[str, File] = {}
         self._failed: float | None = None
-        self._told = False
+        self._told: set[str] = set()
 
     def offer(self, files: list[File]) -> None:
         """Note what hosts of this run were told to fetch: nothing else is handed out."""
         with self._lock:
             self._offered.update({each["sha256"]: each for each in files})
+
+    def serves(self, host: str) -> bool:
+        """Tell whether a host may get files from it."""
+        return self.name is not None and host != self.name and host in self._members
 
     def source(self, asker: str, wanted: list[str]) -> dict[str, Any] | None:
         """Return where a host gets files, None: from here.
@@ -71,7 +76,7 @@ class Mirror:
             ``name``, ``address``, ``port``, ``token``, and the ``files`` (sha256) that are there, or soon will be.
         """
         name = self.name
-        if name is None or name == asker or self._is_recovering():
+        if name is None or not self.serves(asker) or self._is_recovering():
             return None
         with self._lock:
             files = [self._offered[sha256] for sha256 in wanted if sha256 in self._offered]
@@ -91,13 +96,16 @@ class Mirror:
     def _is_recovering(self) -> bool:
         return self._failed is not None and time.monotonic() - self._failed < RECOVERY
 
-    def detour(self, host: str, reason: str) -> None:
-        """Note that a host could not get its files from the mirror and gets them from here."""
-        self._tell_once(host, f"its files come from here and not from {self.name}: {reason}")
+    def detour(self, host: str, reason: str, remedy: str = "") -> None:
+        """Note that a host could not get its files from the mirror and gets them from here; what could be done about
+        it, if it is not the port."""
+        self._tell_once(host, f"its files come from here and not from {self.name}: {reason}", remedy)
 
-    def _tell_once(self, host: str, message: str) -> None:
+    def _tell_once(self, host: str, message: str, remedy: str = "") -> None:
+        """Tell the first host's trouble of a kind: the others' is the same."""
+        port = f"open a TCP port of {self.name} to the other hosts (`artifacts: {{port: 7000}}`)"
         with self._lock:
-            told, self._told = self._told, True
+            told = remedy in self._told
+            self._told.add(remedy)
         if not told:
-            remedy = f"open a TCP port of {self.name} to the other hosts (`artifacts: {{port: 7000}}`), {NO_MIRROR}"
-            self._tell(host, message, remedy)
+            self._tell(host, message, f"{remedy or port}, {NO_MIRROR}")

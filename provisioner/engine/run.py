@@ -17,18 +17,18 @@ from provisioner.engine.gates import Gates
 from provisioner.engine.mirror import Mirror
 from provisioner.engine.options import RunOptions
 from provisioner.engine.outcome import exit_code
+from provisioner.engine.pythons import Pythons
 from provisioner.engine.shared import Packages
-from provisioner.engine.supplies import Supplies, in_megabytes
+from provisioner.engine.supplies import Supplies
 from provisioner.engine.switchboard import Switchboard
 from provisioner.errors import HostFailed
 from provisioner.events import Difference, Doing, Event, Notice, Verb
 from provisioner.inventory.model import Host, Inventory, RayOptions, Secret
 from provisioner.playbook.model import Playbook
 from provisioner.ray import start
+from provisioner.transport.choice import Choice
 from provisioner.transport.connect import Connector, Target
-from provisioner.transport.firstcontact import Choice, Parcel
 from provisioner.transport.session import Become
-from provisioner.transport.systems import Facts
 
 ASK_LIMIT = 20.0
 """Seconds for one host to answer another's question."""
@@ -76,6 +76,7 @@ class Run:
         self._dropped: dict[str, tuple[dict[str, Any], Conversation]] = {}
         told = self._declarations()
         self.mirror = self._mirror(told)
+        self._pythons = Pythons(self._inventory, options, artifacts, self.census, self.mirror)
         self._supplies = Supplies(self._inventory, artifacts, self.mirror, self._doing, self._notice)
         self.consent = Consent({declaration.host.name for declaration, _ in told}, given=options.yes)
         gates = self._gates([declaration for declaration, _ in told], options.verb)
@@ -122,24 +123,15 @@ class Run:
         return target, Become(_revealed(host.become_password)) if host.become else None
 
     def choice(self, host: Host, doing: Callable[[str], None]) -> Choice:
-        """Return what Python a host's program may run on: where Ray's is brought, so may be the program's."""
-        source = host.interpreter.source
-        if source != "managed":
-            return Choice(host.python, path=None if source == "system" else source)
-
-        progress = in_megabytes(doing, f"Python {host.python}")
-
-        def bring(facts: Facts) -> Parcel:
-            if self.options.verb in ("apply", "check") and host in self._inventory.hosts:
-                self.census.take(host, facts)
-            archive = self.artifacts.interpreter(facts, host.python, host.interpreter.mirror, progress)
-            return Parcel(self.artifacts.path(archive.sha256), archive.sha256)
-
-        return Choice(host.python, bring=bring)
+        return self._pythons.choice(host, doing)
 
     def head_is_well(self) -> bool:
         """Tell whether the head took part and nothing went wrong there."""
         return any(talk.host.role == "head" and talk.outcome.trouble is None for talk in self._conversations)
+
+    def may_be_repeated(self) -> bool:
+        """Tell whether the same command may do more another time: not if a host has nothing that it could do."""
+        return not any(talk.cannot for talk in self._conversations)
 
     def wake_all(self) -> None:
         for talk in self._all():
@@ -151,8 +143,11 @@ class Run:
     def others_through(self, name: str) -> bool:
         return all(talk.through.is_set() for talk in self._all() if talk.name != name)
 
-    def answer(self, to: str, what: str, args: Any, asker: Host) -> Any:
+    def answer(self, to: str, what: str, args: Any, asker: Host, moving: Callable[[], None]) -> Any:
         """Answer a host's question, or have another host answer it.
+
+        Args:
+            moving: called now and then while it takes long and gets on.
 
         Raises:
             HostFailed: nobody can.
@@ -162,9 +157,9 @@ class Run:
                 raise HostFailed(f"hosts do not ask each other for {what!r}")
             return self.switchboard.ask(to, what, args, ASK_LIMIT)
         if what == "lock":
-            return self._supplies.lock(args, asker)
+            return self._supplies.lock(args, asker, moving)
         if what == "interpreter":
-            return self._supplies.interpreter(args, asker)
+            return self._supplies.interpreter(args, asker, moving)
         if what == "source":
             return self._supplies.source(args, asker)
         if what == "undropped":

@@ -14,8 +14,8 @@ from provisioner.engine.options import RunOptions
 from provisioner.engine.switchboard import Switchboard
 from provisioner.events import Event
 from provisioner.inventory.model import Host
+from provisioner.transport.choice import Choice
 from provisioner.transport.connect import Connector, Target
-from provisioner.transport.firstcontact import Choice
 from provisioner.transport.session import Become
 
 
@@ -78,8 +78,11 @@ class Shared(Protocol):
     def choice(self, host: Host, doing: Callable[[str], None]) -> Choice:
         """Return what Python a host's program may run on; ``doing`` is told of what is fetched for it."""
 
-    def answer(self, to: str, what: str, args: Any, asker: Host) -> Any:
+    def answer(self, to: str, what: str, args: Any, asker: Host, moving: Callable[[], None]) -> Any:
         """Answer a host's question, or have another host answer it.
+
+        Args:
+            moving: called now and then while it takes long and gets on.
 
         Raises:
             HostFailed: nobody can.

@@ -45,10 +45,10 @@ class Supplies:
         self._notice = notice
         self._told_of_locking = threading.Event()
 
-    def lock(self, args: Any, asker: Host) -> dict[str, Any]:
-        """Return the packages of a host."""
+    def lock(self, args: Any, asker: Host, moving: Callable[[], None]) -> dict[str, Any]:
+        """Return the packages of a host; ``moving`` is called while a download gets on."""
         wanted = tuple(start.requirements(asker, self._inventory))
-        progress = self._progress(asker, f"packages for {Platform.from_facts(args['facts']).key}")
+        progress = self._progress(asker, f"packages for {Platform.from_facts(args['facts']).key}", moving)
         declared = Platform.of_host(asker)
         lock = self._artifacts.lock(args["facts"], args["python"], wanted, progress, declared=declared)
         if not self._artifacts.fixed:
@@ -56,12 +56,12 @@ class Supplies:
         wheels, uv = [self._file(wheel) for wheel in lock.wheels], self._file(lock.uv)
         return {"digest": lock.digest, "requirements": lock.requirements, "wheels": wheels, "uv": uv}
 
-    def interpreter(self, args: Any, asker: Host) -> dict[str, Any]:
+    def interpreter(self, args: Any, asker: Host, moving: Callable[[], None]) -> dict[str, Any]:
         """Return the archive with an interpreter for a host; only mirrors that the inventory names are asked."""
         mirror = args.get("mirror")
         if mirror not in {None, *(host.interpreter.mirror for host in self._inventory.hosts)}:
             raise HostFailed(f"the inventory names no mirror {mirror}")
-        progress = self._progress(asker, f"Python {args['version']}")
+        progress = self._progress(asker, f"Python {args['version']}", moving)
         return self._file(self._artifacts.interpreter(args["facts"], args["version"], mirror, progress))
 
     def source(self, args: Any, asker: Host) -> dict[str, Any] | None:
@@ -76,8 +76,8 @@ class Supplies:
         self._mirror.offer([told])
         return told
 
-    def _progress(self, host: Host, what: str) -> Callable[[int, int], None]:
-        return in_megabytes(lambda text: self._doing(host.name, text), what)
+    def _progress(self, host: Host, what: str, moving: Callable[[], None]) -> Callable[[int, int], None]:
+        return in_megabytes(lambda text: self._doing(host.name, text), what, moving)
 
     def _tell_of_locking(self) -> None:
         if self._told_of_locking.is_set():
@@ -89,14 +89,22 @@ class Supplies:
         self._notice("", "the packages were locked for this run only", remedy)
 
 
-def in_megabytes(doing: Callable[[str], None], what: str) -> Callable[[int, int], None]:
-    """Return what takes the bytes that have arrived and the bytes to come in all, and tells them twice a second."""
-    last = 0.0
+def in_megabytes(
+    doing: Callable[[str], None], what: str, moving: Callable[[], None] = lambda: None
+) -> Callable[[int, int], None]:
+    """Return what takes the bytes that have arrived and the bytes to come in all, and tells them twice a second.
+
+    ``moving`` is called as often, if more has arrived since.
+    """
+    last, before = 0.0, 0
 
     def progress(there: int, size: int) -> None:
-        nonlocal last
+        nonlocal last, before
         if (now := time.monotonic()) - last >= TELL:
             last = now
+            if there != before:
+                before = there
+                moving()
             doing(f"fetching {what}, {there // 10**6} of {size // 10**6} MB")
 
     return progress

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoAnswer
@@ -14,7 +15,9 @@ from provisioner.errors import HostFailed
 Message = dict[str, Any]
 
 CONNECT_LIMIT = 30.0
-"""Seconds to wait for the asked host to be there at all."""
+"""Seconds without progress to wait for the asked host to be there at all."""
+CONNECT_MOST = 1800.0
+"""Seconds to wait for it however it gets on."""
 
 
 class Switchboard:
@@ -25,12 +28,17 @@ class Switchboard:
         self._lines: dict[str, Future[Callable[[Message], None]]] = {}
         self._pending: dict[int, tuple[str, Future[Any]]] = {}
         self._shared: dict[str, Future[Any]] = {}
+        self._moved: dict[str, float] = {}
         self._number = 0
 
     def expect(self, host: str) -> None:
         """Note that a host will be there."""
         with self._lock:
             self._lines.setdefault(host, Future())
+
+    def moved(self, host: str) -> None:
+        """Note that something goes on with a host; before it is connected, an interpreter may be sent to it."""
+        self._moved[host] = time.monotonic()
 
     def connect(self, host: str, send: Callable[[Message], None]) -> None:
         """Note how a host is asked, now that its conversation is open."""
@@ -53,15 +61,12 @@ class Switchboard:
         """Return a host's answer.
 
         Raises:
-            HostFailed: the host is not part of the run, is gone, can't say, was not there within ``connect`` seconds,
-                or said nothing in ``timeout`` seconds.
+            HostFailed: the host is not part of the run, is gone, can't say, was not there after ``connect`` seconds
+                without progress, or said nothing in ``timeout`` seconds.
         """
         if host not in self._lines:
             raise HostFailed(f"{host} takes no part in this run")
-        try:
-            self._lines[host].result(connect)
-        except NoAnswer:
-            raise HostFailed(f"{host} did not connect within {connect:.0f} s") from None
+        self._await(host, connect)
         key = json.dumps([host, what, args], sort_keys=True)
         try:
             return self._put(host, key, what, args).result(timeout)
@@ -70,6 +75,18 @@ class Switchboard:
         finally:
             with self._lock:
                 self._shared.pop(key, None)
+
+    def _await(self, host: str, limit: float) -> None:
+        """Wait until a host is there."""
+        begun = time.monotonic()
+        while True:
+            now, end = time.monotonic(), max(begun, self._moved.get(host, begun)) + limit
+            try:
+                self._lines[host].result(max(0.0, min(end, begun + CONNECT_MOST) - now))
+                return
+            except NoAnswer:
+                if time.monotonic() > max(begun, self._moved.get(host, begun)) + limit or now > begun + CONNECT_MOST:
+                    raise HostFailed(f"{host} did not connect within {time.monotonic() - begun:.0f} s") from None
 
     def reply(self, message: Message) -> None:
         """Take the answer that came from a host."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 from provisioner.remote.folders import interpreters
 
@@ -11,8 +12,16 @@ if TYPE_CHECKING:
     from provisioner.remote.host import Host
 
 
+_adopting = threading.Lock()
+
+
 def adopt(host: Host, sha256: str, filename: str) -> None:
     """Take an archive that first contact brought into the store; a damaged one is only removed."""
+    with _adopting:  # this host may want it and hand it out as well
+        _adopt(host, sha256, filename)
+
+
+def _adopt(host: Host, sha256: str, filename: str) -> None:
     import hashlib
 
     brought = os.path.join(interpreters() or "", sha256 + ".tar.gz")

@@ -64,6 +64,7 @@ class Handout:
     """
 
     def __init__(self, host: Host, order: Dict[str, Any]) -> None:
+        self._host = host
         self._store: Store = host.store
         self._received = host.wire
         self._token = "Bearer " + str(order["token"])
@@ -95,7 +96,11 @@ class Handout:
 
     def _fetch(self, files: List[Wanted]) -> None:
         """Have the files here; those that can't be had are handed out no more."""
+        from provisioner.remote.brought import adopt
+
         try:
+            for each in files:
+                adopt(self._host, each["sha256"], each["filename"])
             self._store.fetch_all(files, "files for the other hosts", direct=True)
         except Exception:  # the disk is full, or the controller gone: whoever wants them is told when it asks
             with self._lock:

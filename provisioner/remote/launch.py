@@ -1,7 +1,8 @@
 """Starts what a service specification says. Copied to the host; stands alone, standard library only.
 
-launch.py run SPEC               become the program (under a service manager)
-launch.py supervise SPEC STATE   run it, and again whenever it ends, until SIGTERM (where there is no manager)
+launch.py run SPEC                          become the program (under a service manager)
+launch.py supervise SPEC STATE [after PID]  run it, and again whenever it ends, until SIGTERM (where there is no
+                                            manager); after the supervisor PID, if that is being ended
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ REACH_LIMIT = 3.0
 """Seconds for the head to accept a connection; what is not allowed is refused at once."""
 DRAIN = 35.0
 """Seconds that a node gets to end by itself."""
+TAKEOVER = 60.0
+"""Seconds that another supervisor gets to end; one that goes on was not told to."""
+SETTLE = 1.0
+"""Seconds after which one that was started at the same moment has noted its pid."""
 
 
 def load(path: str) -> Spec:
@@ -111,6 +116,27 @@ class Supervisor:
         self.ending = False
         self.restarts = 0
 
+    def takes_over(self, former: int) -> bool:
+        """Wait until a supervisor has ended; tell whether nobody else has taken its place by then."""
+        deadline = time.monotonic() + TAKEOVER
+        while self._runs(former):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        time.sleep(SETTLE)
+        try:
+            return not self._runs(int(load(self.state_path).get("pid", 0)))
+        except (OSError, ValueError):
+            return True
+
+    def _runs(self, pid: int) -> bool:
+        """Tell whether that pid is a supervisor of the same service: pids are used again."""
+        try:
+            with open("/proc/%d/cmdline" % pid, "rb") as file:
+                return self.state_path.encode() in file.read()
+        except OSError:
+            return False
+
     def forever(self) -> None:
         signal.signal(signal.SIGTERM, self.end)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -180,6 +206,8 @@ def drain(child: subprocess.Popen[bytes]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "supervise":
-        Supervisor(sys.argv[2], sys.argv[3]).forever()
+        supervisor = Supervisor(sys.argv[2], sys.argv[3])
+        if sys.argv[4:5] != ["after"] or supervisor.takes_over(int(sys.argv[5])):
+            supervisor.forever()
     else:
         run(load(sys.argv[2]))

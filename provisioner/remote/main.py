@@ -55,6 +55,7 @@ class Conversation:
         self._lock_file: object = None
         self._locking = threading.Lock()
         self._greeted = threading.Event()
+        self._observed = threading.Event()
 
     def run(self) -> None:
         self.wire.start()
@@ -69,6 +70,7 @@ class Conversation:
         self.wire.send({"type": "facts", "facts": self.facts})
         self.plays = [[Task(task) for task in play["tasks"]] for play in hello["plays"]]
         self.observe()
+        self._observed.set()
         self.obey()
 
     def observe(self) -> None:
@@ -220,6 +222,7 @@ class Conversation:
             from provisioner.remote import handout
 
             self._wait_for_hello()
+            self._observed.wait(ANSWER_WAIT)  # nothing is made before everything was looked at
             self._lock()
             return handout.hold(self.host, args)
         raise Failure("this host knows nothing of %r" % what)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from provisioner.remote.store import Arrival, Meter
     from provisioner.remote.wire import Wire
 
-ASK_LIMIT = 240.0
+ASK_LIMIT = 1900.0
 """Seconds for the controller to say where files come from; its own limits are shorter."""
 CONNECT_LIMIT = 5.0
 """Seconds to get through to the mirror."""

@@ -124,7 +124,7 @@ class Wire:
 
         Args:
             to: ``controller`` or the inventory name of a host in this run.
-            timeout: seconds to wait for the answer.
+            timeout: seconds to wait for the answer, or for a word that it is still being worked on and gets on.
 
         Raises:
             Failure: the other side can't say, or said nothing in time.
@@ -135,6 +135,8 @@ class Wire:
         self.send({"type": "ask", "id": number, "to": to, "what": what, "args": args})
         try:
             reply = box.get(timeout=timeout)
+            while reply["type"] == "moving":
+                reply = box.get(timeout=timeout)
         except queue.Empty:
             raise Failure("no answer from %s within %d s (asked for %s)" % (to, timeout, what)) from None
         finally:
@@ -178,7 +180,7 @@ class Wire:
             return
         if kind == "blob":
             self._pour(message)
-        elif kind == "answer":
+        elif kind in ("answer", "moving"):
             self._deliver(message)
         elif kind == "query":
             question = (message["id"], message["what"], message.get("args"))

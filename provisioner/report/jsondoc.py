@@ -3,7 +3,7 @@
 The keys, always all present and in this order::
 
     {
-      "verb": "apply" | "check" | "rollback" | "teardown",
+      "verb": "apply" | "check" | "rollback" | "teardown",   # and "lock" | "versions", if they are refused
       "cluster": str,
       "inventory": str,                  # path as the user gave it
       "exit_code": int | null,           # null: the run was broken off
@@ -35,7 +35,8 @@ import json
 import threading
 from typing import Any, TextIO
 
-from provisioner.events import Event
+from provisioner.errors import ProvisionError
+from provisioner.events import Event, Notice
 from provisioner.report.record import HostRecord, RunRecord
 
 _DIFFERENCE = ("task", "action", "what", "before", "after", "stops")
@@ -66,6 +67,13 @@ class JsonReport:
                 self._written = True
                 self._stream.write(json.dumps(document(self._record), indent=2) + "\n")
                 self._stream.flush()
+
+
+def refusal(verb: str, error: ProvisionError) -> str:
+    """Return the document of a command that ended before any host was contacted."""
+    where = f"{error.place}: " if error.place else ""
+    notice = Notice(0.0, error.host, where + error.message, error.remedy)
+    return json.dumps(document(RunRecord(verb=verb, exit_code=error.exit_code, notices=[notice])), indent=2)
 
 
 def document(record: RunRecord) -> dict[str, Any]:

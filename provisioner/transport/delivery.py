@@ -102,6 +102,15 @@ def write(sftp: SFTPClient, path: str, content: bytes) -> None:
     _require_size(sftp, path, len(content))
 
 
+def write_private(sftp: SFTPClient, path: str, content: bytes) -> None:
+    """Write a small file that nobody but the account may read, ever; OSError if it does not get there."""
+    with suppress(OSError):
+        sftp.remove(path)
+    with sftp.open(path, "xw") as file:
+        file.chmod(0o600)
+        file.write(content)
+
+
 def send(sftp: SFTPClient, source: Path, path: str, progress: Progress) -> None:
     """Send a file, going on where an earlier attempt broke off; it has its name only when it is whole.
 

@@ -9,13 +9,14 @@ from paramiko import SSHException
 
 from provisioner.errors import ProvisionError, Unreachable
 from provisioner.transport import program
+from provisioner.transport.choice import Choice, NothingThere
 from provisioner.transport.connect import Connector, Target
-from provisioner.transport.firstcontact import Choice, FirstContact
+from provisioner.transport.firstcontact import FirstContact
 from provisioner.transport.starter import SILENCE, Become, Started, Starter
 from provisioner.transport.systems import system_of
 from provisioner.transport.wire import Message
 
-__all__ = ["SILENCE", "Become", "Session", "open_session"]
+__all__ = ["SILENCE", "Become", "NothingThere", "Session", "open_session"]
 
 
 class Session:
@@ -54,6 +55,7 @@ def open_session(
         doing: told what takes time.
 
     Raises:
+        NothingThere: the host has neither a Python nor anything of ours, and the choice is to leave it so.
         Unreachable, HostFailed: in the user's words.
     """
     connection = connector.connect(target)
@@ -64,6 +66,9 @@ def open_session(
         raise Unreachable(
             f"the connection broke off: {error or type(error).__name__}", remedy="run it again", host=target.name
         ) from None
+    except NothingThere:
+        connection.close()
+        raise
     except ProvisionError as error:
         connection.close()
         error.host = error.host or target.name

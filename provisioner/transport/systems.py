@@ -12,6 +12,7 @@ from typing import Any
 from fabric import Connection
 
 from provisioner.errors import HostFailed
+from provisioner.transport.fetchers import Curl, Fetcher, Wget
 from provisioner.transport.shell import Said, Shell
 
 Facts = dict[str, Any]
@@ -29,6 +30,16 @@ class Posix:
 
     inside = "bin/python3"
     """The interpreter in an unpacked archive."""
+
+    def roots(self, cluster: str) -> tuple[str, ...]:
+        """Return where a cluster's root folder may be unless it is declared, but for the home folder's own."""
+        return (f"/opt/provision/{cluster}",)
+
+    def fetcher(self, shell: Shell) -> Fetcher | None:
+        """Return what fetches files over HTTP there; None: nothing that keeps a token to itself."""
+        if shell.run("curl --version").code == 0:
+            return Curl()
+        return Wget() if "GNU Wget" in shell.run("wget --version").out else None
 
     def start(self, folder: str) -> str:
         """Return the command that starts the program in a folder (see remote/boot.py)."""

@@ -23,6 +23,8 @@ NEEDED_TOOLS = {
     "nft": "nftables",
     "ssh": "openssh-client",
     "pgrep": "procps",
+    "curl": "curl",
+    "wget": "wget",
 }
 PACKAGES = [
     "systemd",

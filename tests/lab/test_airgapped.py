@@ -151,6 +151,15 @@ def test_nothing_to_do_costs_one_connection_and_one_exec(sealed: Sealed) -> None
     assert sealed.cluster.apply("--bundle", str(sealed.bundle)).changed() == []
 
 
+def test_an_interpreter_that_vanished_comes_out_of_the_bundle(sealed: Sealed) -> None:
+    sealed.cluster.machines[1].exec(["rm", "-rf", "/root/.provision/python"])
+    shutil.rmtree(sealed.cache / "files")
+    said = sealed.cluster.teardown("--limit", "h2", code=3).said("h2")
+    assert "the host has no Python that the program can run on" in said
+    sealed.cluster.teardown("--limit", "h2", "--bundle", str(sealed.bundle))
+    assert ours(sealed.cluster.machines[1]) == []
+
+
 def test_teardown_needs_no_bundle(sealed: Sealed) -> None:
     sealed.cluster.teardown("--purge")
     for machine in sealed.cluster.machines:

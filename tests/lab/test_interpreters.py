@@ -12,15 +12,13 @@ import pytest
 from tests import interpreters
 from tests.interpreters import Archive, Unavailable
 
+from .bare import PYTHON_ONLY, give_back, managed, strip
 from .cluster import Cluster, contacts, ours, ray_pids, raylet
 from .command import Provision
 from .conftest import MachineFactory
 from .listing import Listing, changes
 from .machines import Machine
 from .shell import wait_until
-
-AWAY = "/usr/hidden"
-"""Where a bare host's programs are meanwhile."""
 
 
 @pytest.fixture(scope="module")
@@ -50,21 +48,6 @@ def mirror(patches: tuple[Archive, Archive], tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="module")
 def machines(module_machines: MachineFactory) -> list[Machine]:
     return module_machines(2)
-
-
-def strip(machine: Machine, *programs: str) -> None:
-    """Take programs away from a host."""
-    machine.exec(["mkdir", "-p", AWAY])
-    machine.exec(["sh", "-c", f"mv {' '.join(f'/usr/bin/{program}' for program in programs)} {AWAY}"])
-
-
-def give_back(machine: Machine) -> None:
-    """Undo `strip`, if there is anything to undo."""
-    machine.exec(["sh", "-c", f"mv {AWAY}/* /usr/bin; rmdir {AWAY}"], check=False)
-
-
-def managed(archive: Archive, mirror: str, **more: Any) -> dict[str, Any]:
-    return {"python": {"version": archive.version, "source": "managed", "mirror": mirror}, **more}
 
 
 def sent_to(machine: Machine) -> int:
@@ -120,8 +103,9 @@ class TestBare:
     def test_link_cut_while_the_interpreter_is_sent(self, cluster: Cluster, archive: Archive) -> None:
         machine, size = cluster.head, archive.path.stat().st_size
         part = f"/root/.provision/python/{archive.sha256}.tar.gz.part"
+        flags = ["--limit", "h1", "--playbook", str(python_only(cluster))]
         machine.throttle(20)
-        running = cluster.start("check", "--limit", "h1")
+        running = cluster.start("apply", *flags)
         try:
             wait_until(lambda: there(machine, part) > size // 2, "half of the archive to be there", 60)
             machine.cut()
@@ -133,19 +117,19 @@ class TestBare:
         assert "broke off" in lost.said("h1")
         before, half = sent_to(machine), there(machine, part)
         assert size // 2 < half < size
-        assert cluster.check("--limit", "h1", code=2).differences()
+        cluster.apply(*flags)
         assert sent_to(machine) - before < (size - half) * 1.1 + 500_000, "it goes on where it was"
+        cluster.teardown("--purge")
 
     def test_check_tells_the_truth_and_leaves_the_host_alone(
         self, cluster: Cluster, bare: dict[str, Listing], archive: Archive
     ) -> None:
         told = cluster.check(code=2).differences()
+        after = f"the host is bare; `apply` brings Python {archive.version} first"
+        assert told == [(name, "add", "everything that is declared", "", after) for name in ("h1", "h2")]
+        assert set(cluster.teardown().status().values()) == {"ok"}
         for machine in cluster.machines:
-            folder = f"{cluster.root}/python/{archive.version}"
-            assert (machine.name, "add", f"Python {archive.version}", "", folder) in told
-            assert any(what.startswith(f"environment {archive.version}-") for _, _, what, _, _ in told)
-            changed = [path for path in changes(bare[machine.name], machine.listing()) if ".provision" not in path]
-            assert changed == []
+            assert changes(bare[machine.name], machine.listing()) == []
 
     def test_from_bare_to_a_cluster(self, cluster: Cluster, archive: Archive) -> None:
         before = {machine.name: sent_to(machine) for machine in cluster.machines}
@@ -200,7 +184,7 @@ class TestBare:
         self, ssh: str, over: dict[str, Any], cluster: Cluster, bare: dict[str, Listing], archive: Archive, mirror: str
     ) -> None:
         cluster.declare(**managed(archive, mirror, ssh={"user": ssh}, **over))
-        assert cluster.check(code=2).differences()
+        cluster.apply("--playbook", str(python_only(cluster)))
         assert contacts(cluster.machines, lambda: cluster.check(code=2)) == {"h1": (1, 1), "h2": (1, 1)}
         brought = f"/home/{ssh}/.provision/python/{archive.version}-linux-x86_64/bin/python3"
         for machine in cluster.machines:
@@ -234,6 +218,13 @@ class TestBare:
         assert "there is no Python on the host that the program can run on (python3: " in said
         assert "source: managed" in said
         cluster.head.exec(["rm", "-rf", "/root/.provision"])
+
+
+def python_only(cluster: Cluster) -> Path:
+    """Return a playbook that brings the interpreter and nothing else."""
+    playbook = cluster.inventory.with_name("python.yml")
+    playbook.write_text(PYTHON_ONLY)
+    return playbook
 
 
 def there(machine: Machine, path: str) -> int:

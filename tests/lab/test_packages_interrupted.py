@@ -1,14 +1,16 @@
 """Interpreters and packages that are on their way when something breaks: what is half is never used, and a run later
 everything is there.
 
-The hosts' links are slow, so that every stage lasts; each attempt gets a little further before it is broken off.
+The hosts' links are slow, so that arriving lasts. Each attempt is broken off when the next stage is seen on a disk.
 """
 
 from __future__ import annotations
 
+import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import pytest
 from tests.interpreters import mirror, relocatable
 
 from .cluster import Cluster
-from .command import Provision
+from .command import Provision, Running
 from .conftest import MachineFactory
 from .machines import Machine
 from .shell import wait_until
@@ -46,12 +48,14 @@ done
 true
 """
 """Prints what is damaged of all that counts as whole."""
-HALF = """\
-ls -d /root/.provision/python/*.part /root/.provision/python/*.work /opt/provision/lab/store/*/.part \\
-  /opt/provision/lab/python/*.work /opt/provision/lab/env/*.work 2>/dev/null | sed 's|/[0-9a-f]\\{64\\}/|/*/|'
-true
-"""
-"""Prints what lies there half done."""
+STAGES = (
+    "root/.provision/python/*.part",
+    "root/.provision/python/*.work",
+    "opt/provision/lab/store/*/.part",
+    "opt/provision/lab/python/*.work",
+    "opt/provision/lab/env/*.work",
+)
+"""What lies half done on a host's disk, in the order in which a bare host gets there."""
 
 
 @pytest.fixture
@@ -69,49 +73,68 @@ def cluster(machines: MachineFactory, provision: Provision, tmp_path: Path) -> I
         machine.uncut()
 
 
-def kill(cluster: Cluster, seconds: float) -> bool:
-    """Kill the controller's program after so many seconds."""
-    running = cluster.start("apply", "--playbook", str(cluster.inventory.with_name("prepare.yml")))
-    time.sleep(seconds)
+def half(machine: Machine, stage: str, since: float = 0) -> set[str]:
+    """Return what is half done on a disk and has been worked on since that time (as of `time.time`)."""
+    found = set()
+    for path in (machine.folder / "root").glob(stage):
+        with suppress(FileNotFoundError):
+            if path.lstat().st_mtime > since:
+                found.add(re.sub("[0-9a-f]{64}", "*", str(path.relative_to(machine.folder / "root"))))
+    return found
+
+
+def kill(cluster: Cluster, running: Running) -> None:
+    """Kill the controller's program."""
     running.signal(signal.SIGKILL)
-    return running.wait(20).code == 0
 
 
-def cut(cluster: Cluster, seconds: float) -> bool:
-    """Pull the cable of both hosts after so many seconds, end the program, and plug them in again."""
-    running = cluster.start("apply", "--playbook", str(cluster.inventory.with_name("prepare.yml")))
-    time.sleep(seconds)
+def cut(cluster: Cluster, running: Running) -> None:
+    """Pull the cable of both hosts."""
     for machine in cluster.machines:
         machine.cut()
-    running.signal(signal.SIGINT)
-    code = running.wait(60).code
-    for machine in cluster.machines:
-        machine.uncut()
-    return code == 0
+
+
+def broken_off_at(cluster: Cluster, stage: str, break_off: Callable[[Cluster, Running], None]) -> None:
+    """Break a run off while a host is at this stage; then end what is left of the program, and plug the cables in."""
+    started = time.time()
+    running = cluster.start("apply", "--playbook", str(cluster.inventory.with_name("prepare.yml")))
+    try:
+        wait_until(
+            lambda: any(half(machine, stage, started) for machine in cluster.machines),
+            f"{stage} on a host",
+            60,
+            pause=0.002,
+        )
+        break_off(cluster, running)
+        assert any(half(machine, stage, started) for machine in cluster.machines), f"{stage} was over too soon"
+    finally:
+        with suppress(ProcessLookupError):
+            running.signal(signal.SIGINT)
+        code = running.wait(120).code
+        for machine in cluster.machines:
+            machine.uncut()
+    assert code != 0
 
 
 def program_ended(machine: Machine) -> bool:
     return not any(".provision/program" in process.command for process in machine.processes())
 
 
+def nothing_damaged(machines: Sequence[Machine]) -> None:
+    for machine in machines:
+        assert machine.exec(["sh", "-c", LOOK], timeout=60).stdout == ""
+
+
 @pytest.mark.parametrize("break_off", [kill, cut])
-def test_broken_off_at_every_stage(cluster: Cluster, break_off: Callable[[Cluster, float], bool]) -> None:
+def test_broken_off_at_every_stage(cluster: Cluster, break_off: Callable[[Cluster, Running], None]) -> None:
     prepare = ("--playbook", str(cluster.inventory.with_name("prepare.yml")))
-    seen: set[str] = set()
-    for attempt in range(40):
-        if break_off(cluster, 1.0 + 0.3 * attempt):
-            break
-        for machine in cluster.machines:
-            seen.update(machine.exec(["sh", "-c", HALF]).stdout.split())
-            # one that has lost its controller without a word gives up after 90 s; a new run must not have to wait
-            assert machine.exec(["sh", "-c", LOOK], timeout=60).stdout == ""
-    else:
-        pytest.fail("it never came to an end")
-    stages = ("/root/.provision/python/", "/lab/store/", "/lab/python/", "/lab/env/")
-    assert [stage for stage in stages if not any(stage in name for name in seen)] == []
-    assert cluster.apply(*prepare).changed() == []
+    for stage in STAGES:
+        # a program that has lost its controller without a word gives up after 90 s; a new run must not have to wait
+        broken_off_at(cluster, stage, break_off)
+        nothing_damaged(cluster.machines)
+    cluster.apply(*prepare)
     assert cluster.check(*prepare).differences() == []
     for machine in cluster.machines:
         wait_until(partial(program_ended, machine), "the programs on the host to end", 100)
-        assert machine.exec(["sh", "-c", HALF]).stdout == ""
-        assert machine.exec(["sh", "-c", LOOK], timeout=60).stdout == ""
+        assert [stage for stage in STAGES if half(machine, stage)] == []
+    nothing_damaged(cluster.machines)

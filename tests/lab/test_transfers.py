@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -198,7 +198,8 @@ def test_only_members_with_the_token_get_files(few: Room) -> None:
     with slow(160), under_way(few, few.machines[1], 10 * MB) as running:
         with socket.create_connection((few.head.ip, PORT), 5) as stranger:
             stranger.sendall(f"GET {path} HTTP/1.1\r\n\r\n".encode())
-            assert stranger.recv(100) == b""
+            with suppress(ConnectionResetError):  # closed with what was asked still unread
+                assert stranger.recv(100) == b""
         said = few.machines[1].exec(["python3", "-c", ASK, few.head.ip, str(PORT), path]).stdout
         assert said.startswith("b'HTTP/1.1 403 Forbidden")
         assert PORT in listening(few.head)

@@ -109,6 +109,8 @@ def test_a_rollback_asks(cluster: Cluster) -> None:
     refused = cluster.run("rollback", code=1)
     assert set(refused.status().values()) == {"skipped"}
     assert "Ray on h1 would be stopped" in refused.said("h1")
+    alone = cluster.run("rollback", "--limit", "head", code=1)
+    assert "the nodes on h2, h3, which take no part in this run would be stopped" in alone.said("h1")
     assert undisturbed(cluster.machines) == before
 
 

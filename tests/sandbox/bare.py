@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import socket
 import threading
@@ -12,15 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
+import pytest
 
+from provisioner.errors import HostFailed
+from provisioner.inventory.model import Host, RayOptions, Role, Ssh
 from provisioner.sandbox.environment import account
 from provisioner.sandbox.keys import ensure_key, write_known_hosts
 from provisioner.sandbox.server import Connection, Served
 from provisioner.sandbox.session import Sessions
+from provisioner.transport import program
+from provisioner.transport.choice import Choice, Parcel
 from provisioner.transport.connect import Connector, Target
-from provisioner.transport.firstcontact import Choice
 from provisioner.transport.session import Session, open_session
+from tests import interpreters
 
+Make = Callable[..., "Bare"]
+PLATFORM = f"linux-{os.uname().machine}"
 USUAL = ("uname", "getconf", "ls", "rm", "df", "sha256sum", "tar", "gzip")
 HELLO = {"type": "hello", "protocol": 1, "mode": "check", "cluster": "lab", "host": "w1", "service": "process"}
 
@@ -80,6 +88,13 @@ class Bare:
         target = Target(self._name, "127.0.0.1", account(), self._port, self._key, known_hosts=self._known_hosts)
         return open_session(Connector(), target, None, {**HELLO, "root": str(self.home / "root")}, choice, told)
 
+    def declared(self, role: Role = "head", **more: Any) -> Host:
+        """Return it as an inventory has it."""
+        ssh = Ssh(user=account(), port=self._port, key=self._key, known_hosts=self._known_hosts)
+        ray = RayOptions(options={"node_ip": more.pop("node_ip", "127.0.0.1")})
+        python = more.pop("python", "3.11.9")
+        return Host(self._name, role, "127.0.0.1", python, (), ray, ssh=ssh, service="process", **more)
+
     def left(self) -> list[str]:
         """Return what first contact has laid, in short."""
         return sorted(
@@ -124,6 +139,36 @@ class Bare:
 
                 connection._door.check_channel_exec_request = noted  # type: ignore[method-assign]
                 connection.serve()
+
+
+def managed(archive: interpreters.Archive, path: Path | None = None, asked: list[Any] | None = None) -> Choice:
+    """Return the choice to bring an archive, or what lies at another path in its place."""
+
+    def bring(facts: dict[str, Any]) -> Parcel:
+        (asked if asked is not None else []).append(facts)
+        return Parcel(path or archive.path, archive.sha256)
+
+    return Choice(archive.version, bring=bring)
+
+
+def whole(archive: interpreters.Archive) -> list[str]:
+    """What is there when first contact with a bare host is over."""
+    return sorted(
+        [f"program/{program.identity()}", f"python/{archive.version}-{PLATFORM}", f"python/{archive.sha256}.tar.gz"]
+    )
+
+
+def was_sent(host: Bare) -> bool:
+    """Tell whether the archive, or some of it, was sent from here."""
+    return any(text.startswith("sending Python") for text in host.told)
+
+
+def failure(host: Bare, choice: Choice) -> HostFailed:
+    """Return why a host can't be contacted."""
+    with pytest.raises(HostFailed) as caught:
+        host.contact(choice)
+    assert caught.value.host == "w1"
+    return caught.value
 
 
 logging.getLogger("provisioner.sandbox.sshd").addHandler(logging.NullHandler())

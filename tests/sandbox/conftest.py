@@ -12,6 +12,10 @@ import paramiko
 import pytest
 
 from provisioner.sandbox import Sandbox, SandboxHost
+from provisioner.transport import home as home_folder
+from tests import interpreters
+
+from .bare import USUAL, Bare
 
 LIMIT = 20.0
 
@@ -120,3 +124,30 @@ def ssh(sandbox: Sandbox, host: SandboxHost) -> Ssh:
         return subprocess.run(words, input=stdin, capture_output=True, timeout=LIMIT, check=False)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def archive() -> interpreters.Archive:
+    try:
+        return interpreters.relocatable()
+    except interpreters.Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def every_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have progress told with every piece that is sent."""
+    monkeypatch.setattr(home_folder, "TELL", -1.0)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Callable[..., Bare]]:
+    made: list[Bare] = []
+
+    def make(tools: tuple[str, ...] = USUAL, home: Path | None = None) -> Bare:
+        made.append(Bare(tmp_path / f"w{len(made) + 1}", tools, home))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

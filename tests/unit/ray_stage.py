@@ -75,10 +75,11 @@ class Dashboard:
         self.address = ["127.0.0.1", self._server.server_port]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
-    def nodes(self, *nodes: tuple[str, str, str, str]) -> None:
-        """Have these nodes: id, host, config, state; the last one is the newest."""
+    def nodes(self, *nodes: tuple[str, str, str, str], head: str = "") -> None:
+        """Have these nodes: id, host, config, state; the last one is the newest, and ``head`` the id of the head."""
         rows = [
             {"node_id": node, "node_ip": "127.0.0.1", "state": state, "start_time_ms": number,
+             "is_head_node": node == head,
              "labels": {"provision/host": host, "provision/config": config}}
             for number, (node, host, config, state) in enumerate(nodes)
         ]  # fmt: skip

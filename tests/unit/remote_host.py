@@ -164,3 +164,13 @@ def found(version: str, source: str = "system", match: str = "exact") -> Resourc
 
 def shown(differences: list[dict[str, str]]) -> list[tuple[str, str, str, str]]:
     return [(each["action"], each["what"], each["before"], each["after"]) for each in differences]
+
+
+def file(name: str = "a.conf", content: bytes = b"wanted\n", **params: Any) -> Callable[[World], Resource]:
+    """Return what declares a file with that content, outside of our own root."""
+
+    def declare(world: World) -> Resource:
+        sha256 = world.controller.offer(content)
+        return make("file", path=str(world.outside / name), sha256=sha256, size=len(content), **params)
+
+    return declare

@@ -90,14 +90,21 @@ def test_help_lists_the_commands_in_the_order_of_their_use(provision: Provision)
 def test_commands_to_type_next_can_be_typed(verb: Any, code: int, folder: Path) -> None:
     inventory = load_inventory(folder / "inventory.yml")
     flags = {"playbook": "mine.yml", "limit": ("ctl",), "purge": False, "bundle": "all.bundle"}
-    if verb in ("rollback", "teardown"):
-        del flags["bundle"]
     commands = [words for words, _ in next_commands(verb, code, inventory, folder / "inventory.yml", flags)]
     for program, name, *words in (shlex.split(command) for command in commands if command.startswith("provision")):
         command = cli.commands[name]
         assert program == "provision"
         assert command.make_context(name, words).params["limit"] == ("ctl",)
     assert commands or code == 2 or (verb, code) == ("check", 0)
+
+
+def test_what_cannot_help_is_not_suggested_again(folder: Path) -> None:
+    inventory = load_inventory(folder / "inventory.yml")
+    flags = {"playbook": None, "limit": ()}
+    commands = [
+        next_commands("rollback", 3, inventory, folder / "inventory.yml", flags, again) for again in (True, False)
+    ]
+    assert [command.split()[1] for ((command, _),) in commands] == ["rollback", "check"]
 
 
 def test_the_list_of_commands_cuts_no_sentence_short(provision: Provision) -> None:
@@ -186,6 +193,18 @@ def test_mistakes_are_in_the_document_with_json(provision: Provision) -> None:
     document = json.loads(done.out)
     assert "--limit w9" in json.dumps(document)
     assert done.err == ""
+
+
+@pytest.mark.parametrize("verb", ["check", "lock", "versions"])
+def test_all_commands_tell_mistakes_in_the_same_document(verb: str, folder: Path, provision: Provision) -> None:
+    (folder / "inventory.yml").write_text(INVENTORY + "nonsense: 1\n")
+    done = provision(verb, "--json")
+    assert (done.code, done.err) == (1, "")
+    document = json.loads(done.out)
+    assert list(document) == list(json.loads(provision("check", "--json", "--limit", "w9").out))
+    assert (document["verb"], document["exit_code"], document["hosts"]) == (verb, 1, {})
+    (notice,) = document["notices"]
+    assert notice["host"] == "" and "inventory.yml:8:1: " in notice["message"] and "nonsense" in notice["message"]
 
 
 def test_a_missing_secret_is_named(folder: Path, provision: Provision) -> None:

@@ -11,11 +11,13 @@ import pytest
 from provisioner.artifacts.archives import KnownArchives
 from provisioner.artifacts.cache import Cache
 from provisioner.engine.census import Census
+from provisioner.engine.early import check_early
 from provisioner.engine.fleet import check_fleet
 from provisioner.engine.versions import MOST, survey
 from provisioner.errors import HostFailed, InputError
 from provisioner.inventory.load import load_inventory
 from provisioner.inventory.model import Host, Inventory, RayOptions
+from tests.interpreters import mirror, pretended
 
 LINUX = {"os": "linux", "arch": "x86_64", "libc": "glibc", "libc_version": "2.36"}
 MUSL = {"os": "linux", "arch": "x86_64", "libc": "musl", "libc_version": ""}
@@ -92,6 +94,46 @@ def test_what_goes_is_not_refused(tmp_path: Path, archives: KnownArchives, monke
         check_fleet(inventory(tmp_path, python, ray, *workers), archives)
     monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", "https://own.example/catalogue.json")
     check_fleet(inventory(tmp_path, "3.11.99", "2.60.0"), archives)
+
+
+@pytest.mark.parametrize(
+    ("python", "workers", "told", "remedy"),
+    [
+        ("3.11.9", [], "", ""),
+        (
+            "3.11.9",
+            ["w1: {os: windows}"],
+            "there is no archive of Python 3.11.9 for windows x86_64 in /",
+            "another version",
+        ),
+        (
+            "3.11.8",
+            [],
+            "there is no archive of Python 3.11.8 for linux x86_64 in /",
+            "Write 3.11.9 (the nearest there is)",
+        ),
+        ("3.11.10", [], "the mirror lacks Python 3.11.10 for linux x86_64: there is no /", "Put that file"),
+    ],
+)
+def test_a_mirror_folder_is_looked_into_before_contact(
+    python: str, workers: list[str], told: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [pretended(tmp_path / "made", version, "linux") for version in ("3.11.9", "3.11.10")]
+    mirror(tmp_path / "mirror", made if python == "3.11.10" else made[:1])
+    for file in (tmp_path / "mirror").rglob("*3.11.10*"):
+        file.unlink()
+    cluster = inventory(tmp_path, f"{{version: {python}, mirror: mirror}}", "2.60.0", *workers)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "stamps"))
+    if not told:
+        check_early(cluster, Cache(tmp_path / "cache"))
+        return
+    for _ in range(2):
+        with pytest.raises(InputError) as caught:
+            check_early(cluster, Cache(tmp_path / "cache"))
+        assert caught.value.message.startswith(told)
+        assert remedy in caught.value.remedy
+        assert str(caught.value.place) == f"{cluster.file}:2:9"
+    check_early(cluster, Cache(tmp_path / "cache"), fixed=True)
 
 
 def test_interpreters_of_a_lock_or_a_bundle_are_not_looked_for(tmp_path: Path, archives: KnownArchives) -> None:

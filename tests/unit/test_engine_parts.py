@@ -316,6 +316,30 @@ def test_a_host_that_is_long_in_coming() -> None:
         board.ask("other", "nodes", None, 5.0, 0.05)
 
 
+def test_a_host_is_waited_for_while_something_goes_on_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is being brought an interpreter; there is a limit all the same."""
+    board = Switchboard()
+    board.expect("ctl")
+    stop = threading.Event()
+
+    def progress() -> None:
+        while not stop.wait(0.05):
+            board.moved("ctl")
+
+    threading.Thread(target=progress, daemon=True).start()
+    begun = time.monotonic()
+    threading.Timer(1.0, stop.set).start()
+    with pytest.raises(HostFailed, match="ctl did not connect within 1 s"):
+        board.ask("ctl", "hold", None, 5.0, 0.4)
+    assert 1.0 < time.monotonic() - begun < 5.0
+    stop.clear()
+    threading.Thread(target=progress, daemon=True).start()
+    monkeypatch.setattr("provisioner.engine.switchboard.CONNECT_MOST", 0.5)
+    with pytest.raises(HostFailed, match="ctl did not connect"):
+        board.ask("ctl", "hold", None, 5.0, 60.0)
+    stop.set()
+
+
 def test_a_host_that_says_nothing() -> None:
     board = Switchboard()
     line = Line(board)

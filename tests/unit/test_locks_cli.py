@@ -1,152 +1,24 @@
-"""``provision lock`` and ``provision bundle`` as users type them: the real uv, a package index on loopback."""
+"""``provision lock`` as users type it: the real uv, a package index on loopback."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import resource
 import shutil
-import socket
 import time
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from provisioner.artifacts.bundle import Bundle, File
 from provisioner.artifacts.slice import Slice
-from provisioner.cli import main
 from provisioner.cli.fixed import prepare, read_locks
-from provisioner.errors import InputError, ProvisionError
+from provisioner.errors import ProvisionError
 from provisioner.inventory.load import load_inventory
-from provisioner.inventory.lockfile import write_lock_file
 from provisioner.ray.start import environment_id
-from tests.index import Index
-from tests.interpreters import mirror, pretended
 
-PASSWORD = "s3cret-pass"
-INVENTORY = """\
-cluster: lab
-python: {{version: 3.11.9, mirror: {mirror}}}
-ray: {{version: 2.60.0}}
-artifacts:
-  index: {{url: "{index}", username: kim, password: {{from_env: INDEX_PW}}}}
-head:
-  ctl: {{address: 127.0.0.1, ssh: {{port: {port}}}}}
-workers:
-  w1: {{address: 127.0.0.2, ssh: {{port: {port}}}}}
-  pc: {{address: 127.0.0.3, os: windows, packages: [demo], ssh: {{port: {port}}}}}
-"""
-LINUX = {"os": "linux", "arch": "x86_64", "libc": "glibc", "libc_version": "2.36"}
+from .locks_place import LINUX, PASSWORD, Provision, Workplace, edit, finished, folder, fresh, provision
 
-
-@dataclass(frozen=True)
-class Done:
-    """What a command ended with."""
-
-    code: int
-    out: str
-    err: str
-
-
-Provision = Callable[..., Done]
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """A folder to work in, and the package index that its inventory names."""
-
-    folder: Path
-    index: Index
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[Workplace]:
-    """Fill a folder: packages that are served, a mirror of interpreters, an inventory whose hosts can't be reached."""
-    index = Index(folder / "packages", "kim", PASSWORD)
-    index.add_uv()
-    index.add("ray", "2.60.0", "cp311-cp311-manylinux2014_x86_64", needs=["click"])
-    index.add("ray", "2.60.0", "cp311-cp311-win_amd64", needs=["click", "colour"])
-    index.add("redis", "7.0")
-    index.add("click", "8.1")
-    index.add("colour", "1.0")
-    index.add("demo", "1.0", needs=["click"])
-    archives = [pretended(folder / "made", "3.11.9", os_name) for os_name in ("linux", "windows")]
-    address = mirror(folder / "mirror", archives)
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    with index.serving():
-        (folder / "inventory.yml").write_text(INVENTORY.format(mirror=address, index=index.url, port=port))
-        yield Workplace(folder, index)
-
-
-def settle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in a folder, with no settings but its own."""
-    for name in [name for name in os.environ if name.startswith(("UV_", "XDG_", "PROVISION_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(folder / "home"))
-    monkeypatch.setenv("UV_CACHE_DIR", str(folder / "uv"))
-    monkeypatch.setenv("PROVISION_CACHE", str(folder / "cache"))
-    monkeypatch.setenv("INDEX_PW", PASSWORD)
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-    monkeypatch.chdir(folder)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    """A workplace with a lock file and a bundle, made once."""
-    with pytest.MonkeyPatch.context() as monkeypatch, opened(tmp_path_factory.mktemp("finished")) as place:
-        settle(place.folder, monkeypatch)
-        for words in (["lock"], ["bundle", "-o", "all.bundle"]):
-            monkeypatch.setattr("sys.argv", ["provision", *words])
-            main()
-        yield place
-
-
-@pytest.fixture
-def folder(finished: Workplace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder: a copy of the finished workplace, with its lock file but without its cache."""
-    for name in ("inventory.yml", "inventory.lock.yml", "all.bundle"):
-        shutil.copy(finished.folder / name, tmp_path / name)
-    settle(tmp_path, monkeypatch)
-    return tmp_path
-
-
-@pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workplace]:
-    """A workplace of the test's own, where nothing is locked."""
-    with opened(tmp_path) as place:
-        settle(tmp_path, monkeypatch)
-        yield place
-
-
-@pytest.fixture
-def provision(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Provision:
-    """Runs a command in this process."""
-
-    def run(*words: str) -> Done:
-        monkeypatch.setattr("sys.argv", ["provision", *words])
-        with pytest.raises(SystemExit) as caught:
-            main()
-            raise SystemExit(0)
-        out, err = capsys.readouterr()
-        assert PASSWORD not in out + err
-        return Done(int(caught.value.code or 0), out, err)
-
-    return run
-
-
-def edit(file: Path, *changes: tuple[str, str]) -> None:
-    text = file.read_text()
-    for old, new in changes:
-        assert old in text, old
-        text = text.replace(old, new)
-    file.write_text(text)
+__all__ = ["finished", "folder", "fresh", "provision"]
 
 
 def test_a_lock_file_is_readable_complete_and_stable(fresh: Workplace, provision: Provision) -> None:
@@ -377,177 +249,6 @@ def test_what_cannot_be_locked_is_said_with_its_place(fresh: Workplace, provisio
     assert not (folder / "inventory.lock.yml").exists()
 
 
-def test_a_bundle_needs_neither_index_nor_uv_nor_cache(
-    folder: Path, finished: Workplace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    index = finished.index
-    index.asked.clear()
-    monkeypatch.setattr("provisioner.artifacts.program.uv_program", lambda: pytest.fail("uv was started"))
-    inventory = load_inventory(Path("inventory.yml"))
-    fixed, artifacts = prepare(inventory, "all.bundle")
-    assert artifacts.fixed
-    lock = artifacts.lock(LINUX, "3.11.9", ("redis", "ray[default]==2.60.0"))
-    archive = artifacts.interpreter({"os": "linux", "arch": "x86_64"}, "3.11.9", inventory.head.interpreter.mirror)
-    files: list[File] = [*lock.wheels, lock.uv, archive]
-    for file in files:
-        content = artifacts.open(file.sha256)
-        assert not isinstance(content, Path)
-        with content.open() as opened:
-            assert len(opened.read()) == content.size == file.size
-    assert artifacts.path(archive.sha256).stat().st_size == archive.size
-    assert index.asked == []
-    assert all(host.fixed for host in fixed.hosts)
-
-
-def test_the_same_locks_give_the_same_bundle(folder: Path, provision: Provision) -> None:
-    done = provision("bundle", "-o", "again.bundle")
-    assert done.code == 0, done.err
-    assert "again.bundle written" in done.out
-    assert "provision apply inventory.yml --bundle again.bundle" in done.out
-    assert (folder / "again.bundle").read_bytes() == (folder / "all.bundle").read_bytes()
-    locks = read_locks(load_inventory(Path("inventory.yml")))
-    assert Bundle(folder / "all.bundle").locks == locks
-    assert PASSWORD.encode() not in (folder / "all.bundle").read_bytes()
-    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
-
-
-def cut(file: Path, share: float) -> None:
-    content = file.read_bytes()
-    file.write_bytes(content[: int(len(content) * share)])
-
-
-def spoil(file: Path, what: bytes) -> None:
-    content = bytearray(file.read_bytes())
-    at = content.index(what)
-    content[at] ^= 1
-    file.write_bytes(bytes(content))
-
-
-def rewrite(file: Path, change: Callable[[dict[str, object]], None]) -> None:
-    """Change the manifest and leave the rest."""
-    with zipfile.ZipFile(file) as archive:
-        content = {name: archive.read(name) for name in archive.namelist()}
-    manifest = json.loads(content["manifest.json"])
-    change(manifest)
-    content["manifest.json"] = json.dumps(manifest).encode()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
-
-
-def drop_member(file: Path) -> None:
-    with zipfile.ZipFile(file) as archive:
-        content = {name: archive.read(name) for name in archive.namelist() if "click" not in name}
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
-
-
-def add_member(file: Path) -> None:
-    with zipfile.ZipFile(file, "a") as archive:
-        archive.writestr("stray", b"of another")
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (lambda file: cut(file, 0.99), "all.bundle is cut off: there are "),
-        (lambda file: cut(file, 0.5), "copy it again from where it was made"),
-        (lambda file: cut(file, 0.0), "all.bundle is no bundle"),
-        (lambda file: file.write_bytes(b"something else entirely" * 100), "all.bundle is no bundle"),
-        (lambda file: spoil(file, b"VERSION = '8.1'"), "all.bundle is damaged: click-8.1-py3-none-any.whl in it"),
-        (lambda file: spoil(file, b'"digest": "'), "damaged"),
-        (lambda file: rewrite(file, lambda manifest: manifest.update(format=9)), "has format 9"),
-        (lambda file: rewrite(file, lambda manifest: manifest.update(fingerprint="x")), "its manifest is not what was"),
-        (add_member, "all.bundle is damaged: stray in it is not what was put there"),
-        (drop_member, "click-8.1-py3-none-any.whl is not in it"),
-        (lambda file: file.unlink(), "there is no file all.bundle"),
-    ],
-)
-def test_a_bundle_that_is_not_whole_is_refused_before_contact(
-    damage: Callable[[Path], None], words: str, folder: Path, provision: Provision
-) -> None:
-    (folder / "inventory.lock.yml").unlink()
-    damage(folder / "all.bundle")
-    done = provision("apply", "--bundle", "all.bundle")
-    assert done.code == 1
-    assert words in done.err
-    assert "Traceback" not in done.err
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (("os: windows", "os: macos, arch: aarch64"), "nothing for macos-aarch64"),
-        (("2.60.0", "2.59.0"), "without ray[default]==2.59.0"),
-    ],
-)
-def test_a_bundle_for_others_is_refused_before_contact(
-    change: tuple[str, str], words: str, folder: Path, provision: Provision
-) -> None:
-    (folder / "inventory.lock.yml").unlink()
-    edit(folder / "inventory.yml", change)
-    done = provision("check", "--bundle", "all.bundle")
-    assert done.code == 1
-    assert "all.bundle does not fit inventory.yml" in done.err
-    assert words in done.err
-    assert "provision bundle inventory.yml -o all.bundle" in done.err
-
-
-def test_a_bundle_and_a_lock_file_must_agree(fresh: Workplace, provision: Provision) -> None:
-    index = fresh.index
-    provision("bundle", "-o", "all.bundle")
-    index.add("click", "8.2")
-    provision("lock", "--upgrade")
-    with pytest.raises(InputError, match=r"all\.bundle holds other packages than inventory\.lock\.yml"):
-        prepare(load_inventory(Path("inventory.yml")), "all.bundle")
-    provision("bundle", "-o", "all.bundle")
-    prepare(load_inventory(Path("inventory.yml")), "all.bundle")
-
-
-@contextmanager
-def full_disk(room: int) -> Iterator[None]:
-    """Let no file of this process grow beyond so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk_spoils_neither_bundle_nor_lock_file(
-    folder: Path, finished: Workplace, provision: Provision, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PROVISION_CACHE", str(finished.folder / "cache"))
-    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    with full_disk(2000):
-        done = provision("bundle", "-o", "all.bundle")
-        assert done.code == 1
-        assert "cannot write all.bundle" in done.err
-        with pytest.raises(InputError, match=r"cannot write .*inventory\.lock\.yml"):
-            write_lock_file(folder / "inventory.lock.yml", {"text": "long" * 1000}, "comment")
-    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
-
-
-@pytest.mark.parametrize(
-    ("output", "words"),
-    [
-        ("missing/all.bundle", "cannot write missing/all.bundle: there is no folder "),
-        ("mirror", "mirror is a folder"),
-    ],
-)
-def test_where_no_bundle_can_be_written_nothing_is_fetched_for_it(
-    output: str, words: str, fresh: Workplace, provision: Provision
-) -> None:
-    fresh.index.asked.clear()
-    done = provision("bundle", "-o", output)
-    assert done.code == 1
-    assert words in done.err
-    assert "-> " in done.err
-    assert fresh.index.asked == []
-
-
 @pytest.mark.parametrize(
     ("old", "new", "place", "words"),
     [
@@ -603,8 +304,20 @@ def test_a_host_of_another_platform_is_refused_with_what_to_write(folder: Path, 
             artifacts.lock(facts, "3.11.9", ("ray[default]==2.60.0", "redis"), declared=declared)
         assert remedy in caught.value.remedy
         assert "provision lock inventory.yml" in caught.value.remedy
-    with pytest.raises(HostFailed, match=r"nothing for Python 3\.11\.2"):
+    with pytest.raises(HostFailed, match=r"nothing for Python 3\.11\.2") as caught:
         artifacts.lock(LINUX, "3.11.2", ("ray[default]==2.60.0", "redis"), declared=declared)
+    assert caught.value.remedy == (
+        "write `python: {version: 3.11.2}` for this host in the inventory, then run `provision lock inventory.yml`"
+    )
+
+
+def test_what_is_to_be_written_for_a_host_with_another_patch_version_can_be_locked(
+    folder: Path, provision: Provision
+) -> None:
+    edit(folder / "inventory.yml", ("version: 3.11.9,", "version: 3.11.9, source: system, match: minor,"))
+    edit(folder / "inventory.yml", ("w1: {", "w1: {python: {version: 3.11.2}, "))
+    host = load_inventory(Path("inventory.yml")).host("w1")
+    assert (host.python, host.interpreter.source, host.interpreter.match) == ("3.11.2", "system", "minor")
 
 
 def test_what_a_killed_run_left_goes_in_time(folder: Path, provision: Provision) -> None:

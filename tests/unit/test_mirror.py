@@ -53,8 +53,22 @@ def test_every_run_has_a_token_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     ("name", "asker", "wanted"),
-    [(None, "h2", [A]), ("h1", "h1", [A]), ("h1", "h2", [C]), ("h1", "h2", []), ("h1", "h2", ["../../etc/shadow"])],
-    ids=["no mirror", "the mirror itself", "a file for one host only", "nothing", "what was never offered"],
+    [
+        (None, "h2", [A]),
+        ("h1", "h1", [A]),
+        ("h1", "dropped", [A]),
+        ("h1", "h2", [C]),
+        ("h1", "h2", []),
+        ("h1", "h2", ["../../etc/shadow"]),
+    ],
+    ids=[
+        "no mirror",
+        "the mirror itself",
+        "no member",
+        "a file for one host only",
+        "nothing",
+        "what was never offered",
+    ],
 )
 def test_the_rest_comes_from_here(name: str | None, asker: str, wanted: list[str]) -> None:
     room = Room(name)
@@ -85,3 +99,13 @@ def test_hosts_that_can_not_get_through_are_told_once() -> None:
     assert host == "h2"
     assert message == "its files come from here and not from h1: 10.0.0.1 port 4711: Connection refused"
     assert remedy.startswith("open a TCP port of h1 to the other hosts (`artifacts: {port: 7000}`)")
+
+
+def test_every_kind_of_trouble_is_told_once() -> None:
+    room = Room()
+    for host in ("h2", "h3"):
+        room.mirror.detour(host, "it has neither curl nor wget", "install curl there")
+        room.mirror.detour(host, "10.0.0.1 port 4711: Connection refused")
+    (_, _, tool), (_, _, port) = room.told
+    assert tool == "install curl there, or set `artifacts: {mirror: none}`"
+    assert port.startswith("open a TCP port of h1")

@@ -62,9 +62,17 @@ def test_progress_is_told_in_megabytes_twice_a_second(monkeypatch: pytest.Monkey
     ours = SimpleNamespace(monotonic=lambda: next(clock) / 10)
     monkeypatch.setattr("provisioner.engine.supplies.time", ours)
     said: list[str] = []
-    progress = supplies.in_megabytes(said.append, "packages for linux-x86_64-glibc2.28")
+    moves: list[int] = []
+    progress = supplies.in_megabytes(
+        said.append, "packages for linux-x86_64-glibc2.28", lambda: moves.append(len(said))
+    )
     for done in range(0, 20_000_000, 1_000_000):
         progress(done, 20_000_000)
+    for _ in range(20):
+        progress(15_000_000, 20_000_000)
+    assert moves == [1, 2, 3], "what stands still is no move"
+    assert said[4:] == said[3:4] * 4
+    del said[4:]
     assert said == [
         f"fetching packages for linux-x86_64-glibc2.28, {done} of 20 MB" for done in (0, 5, 10, 15)
     ]  # fmt: skip

@@ -1,16 +1,11 @@
-"""The interpreter on a host: found there, or brought, tried and only then in its place."""
+"""The Python that is brought to a host: whole or not there, and the one of before until then."""
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import os
-import platform
 import shutil
 import subprocess
-import sys
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,212 +13,14 @@ from typing import Any
 
 import pytest
 
-from provisioner.remote import folders
 from provisioner.remote.failure import Failure
 from provisioner.remote.resource import Resource
 from provisioner.remote.resources.python_search import remember
-from provisioner.remote.unpacking import BadArchive, unpack
 
+from .python_stage import Pythons, archive, pythons
 from .remote_host import World, found, shown
 
-HERE = platform.python_version()
-SERIES = HERE.rpartition(".")[0]
-
-
-def script(path: Path, version: str) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\necho {version}\necho once >> {path}.log\n")
-    path.chmod(0o755)
-    return str(path)
-
-
-def test_the_running_python_is_found(tmp_path: Path) -> None:
-    host = World(tmp_path).host()
-    python = found(HERE)
-    assert python.observe(host) == []
-    assert os.path.realpath(host.shared["interpreter"]) == os.path.realpath(sys.executable)
-    assert host.python == HERE
-    assert python.ensure(host) == f"Python {HERE} at {host.shared['interpreter']}"
-
-
-def test_an_interpreter_is_remembered_until_it_changes(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    path = script(tmp_path / "python", "3.10.4")
-    python = found("3.10.4", path)
-    host = world.host()
-    python.observe(host)
-    remember(host, host.python, path)
-    log = Path(path + ".log")
-    assert log.read_text() == "once\n"
-    python.observe(world.host())
-    assert log.read_text() == "once\n", "not started again"
-    script(tmp_path / "python", "3.10.14")
-    with pytest.raises(Failure, match=r"3\.10\.4 is wanted, and this host has 3\.10\.14 at"):
-        python.observe(world.host())
-    assert log.read_text() == "once\nonce\n"
-    python.remove(world.host())
-    assert world.host().marker.entries == {}
-
-
-@pytest.mark.parametrize(
-    ("path", "what"),
-    [("/bin/false", "a broken Python at /bin/false"), ("/nonexistent/python", "no Python at /nonexistent/python"),
-     ("/etc/passwd", "nothing that may be run at /etc/passwd")],
-)  # fmt: skip
-def test_a_path_that_is_no_python(path: str, what: str, tmp_path: Path) -> None:
-    with pytest.raises(Failure, match=f"Python 3.10.4 is wanted, and this host has {what}"):
-        found("3.10.4", path).observe(World(tmp_path).host())
-
-
-class Pythons:
-    """Interpreters of Python 3.4 in the places where hosts have them."""
-
-    PLACES = (".pyenv/versions/{}/bin/python", ".local/share/uv/python/cpython-{}-linux/bin/python", "bin/python3.4")
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        monkeypatch.setenv("HOME", str(folder))
-        monkeypatch.setenv("PATH", str(folder / "bin"))
-
-    def lay(self, place: int, version: str) -> str:
-        return script(self.folder / self.PLACES[place].format(version), version)
-
-
-@pytest.fixture
-def pythons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pythons:
-    return Pythons(tmp_path, monkeypatch)
-
-
-def test_interpreters_are_found_by_their_names(tmp_path: Path, pythons: Pythons) -> None:
-    wanted = [pythons.lay(place, "3.4.1") for place in range(3)]
-    other = pythons.lay(0, "3.4.9")
-    machine = World(tmp_path).host().platform
-    assert machine.find_interpreters("3.4.1") == wanted
-    assert machine.find_interpreters("3.4.1", minor=True) == [*wanted[:2], other, wanted[2]]
-
-
-@pytest.mark.parametrize(
-    ("there", "wanted", "chosen"),
-    [
-        ([(2, "3.4.1")], "3.4.1", "3.4.1"),
-        ([(2, "3.4.1")], "3.4.7", "3.4.1"),
-        ([(0, "3.4.9"), (2, "3.4.7")], "3.4.7", "3.4.7"),
-        ([(0, "3.4.2"), (0, "3.4.9")], "3.4.7", "3.4.9"),
-        ([(2, "3.5.1")], "3.4.7", None),
-        ([], "3.4.7", None),
-    ],
-    ids=["exact", "another patch", "the exact one is preferred", "any of several", "another minor", "none"],
-)
-def test_any_patch_version_will_do_with_match_minor(
-    there: list[tuple[int, str]], wanted: str, chosen: str | None, tmp_path: Path, pythons: Pythons
-) -> None:
-    for place, version in there:
-        pythons.lay(place, version)
-    host = World(tmp_path).host()
-    if chosen is None:
-        with pytest.raises(Failure, match=f"Python {wanted} is wanted"):
-            found(wanted, match="minor").observe(host)
-        return
-    assert found(wanted, match="minor").observe(host) == []
-    assert host.python == chosen
-    assert host.environment("e1") == str(tmp_path / "root" / "env" / f"{chosen}-e1")
-
-
-@pytest.mark.parametrize(
-    ("there", "source", "has", "remedies"),
-    [
-        ("", "system", f"{HERE} at {sys.executable}", ["source: managed", f"write `python: {HERE}` if all hosts"]),
-        ("3.4.2", "system", "3.4.2 at ", ["source: managed", "such as 3.4.2 here, may stay so with `match: minor`"]),
-        ("3.4.2", "PATH", "3.4.2 at ", ["source: managed", "`match: minor`"]),
-        ("3.5.0", "PATH", "3.5.0 at ", ["source: managed"]),
-    ],
-)
-def test_a_wrong_python_is_named_with_every_way_out(
-    there: str, source: str, has: str, remedies: list[str], tmp_path: Path, pythons: Pythons
-) -> None:
-    path = pythons.lay(2, there) if there else ""
-    with pytest.raises(Failure) as caught:
-        found("3.4.7", path if source == "PATH" else source).observe(World(tmp_path).host())
-    assert caught.value.message.startswith(f"Python 3.4.7 is wanted, and this host has {has}")
-    assert caught.value.remedy.startswith("write `python: {version: 3.4.7, source: managed}` to have it brought")
-    assert [remedy for remedy in remedies if remedy not in caught.value.remedy] == []
-
-
-def test_what_was_brought_for_the_program_is_not_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = World(tmp_path).host().platform
-    for name in ("PATH", "HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
-    assert machine.find_interpreters(HERE)
-    monkeypatch.setattr(folders, "interpreters", lambda: sys.base_prefix)
-    assert os.path.realpath(sys.executable) not in map(os.path.realpath, machine.find_interpreters(HERE))
-
-
-Entry = tuple[str, str, Any]
-
-
-def archive(path: Path, *entries: Entry) -> Path:
-    """Write a tar.gz of (kind, name, content or target)."""
-    kinds = {"dir": tarfile.DIRTYPE, "file": tarfile.REGTYPE, "sym": tarfile.SYMTYPE, "link": tarfile.LNKTYPE,
-             "fifo": tarfile.FIFOTYPE}  # fmt: skip
-    with gzip.GzipFile(path, "wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
-        for kind, name, value in entries:
-            member = tarfile.TarInfo(name)
-            member.type, member.mode, member.mtime = kinds[kind], 0o6777, 1_000_000_000
-            if kind == "file":
-                member.size = len(value)
-                tar.addfile(member, io.BytesIO(value))
-            else:
-                member.linkname = value or ""
-                tar.addfile(member)
-    return path
-
-
-def test_an_archive_becomes_a_folder(tmp_path: Path) -> None:
-    made = archive(
-        tmp_path / "a", ("dir", "python", None), ("file", "python/bin/python3.11", b"program"),
-        ("sym", "python/bin/python3", "python3.11"), ("link", "python/bin/idle", "python/bin/python3.11"),
-        ("dir", "python/lib", None), ("sym", "python/lib64", "lib"), ("file", "python/lib/os.py", b"x" * 300_000),
-    )  # fmt: skip
-    unpack(str(made), str(tmp_path / "out"))
-    files = {str(path.relative_to(tmp_path / "out")): path for path in (tmp_path / "out").rglob("*")}
-    assert sorted(files) == ["bin", "bin/idle", "bin/python3", "bin/python3.11", "lib", "lib/os.py", "lib64"]
-    assert files["bin/python3"].readlink() == Path("python3.11")
-    assert files["bin/idle"].read_bytes() == b"program"
-    assert files["bin/python3.11"].stat().st_mode & 0o7777 == 0o755, "no set-uid bit, nobody else may write"
-    assert files["lib/os.py"].stat().st_mtime == 1_000_000_000
-
-
-@pytest.mark.parametrize(
-    "entries",
-    [
-        [("file", "python/../evil", b"")],
-        [("file", "/python/evil", b"")],
-        [("file", "evil", b"")],
-        [("file", "pythonx/evil", b"")],
-        [("file", "python/a\\..\\evil", b"")],
-        [("file", "python/c:evil", b"")],
-        [("sym", "python/out", "../../evil")],
-        [("sym", "python/out", "/etc")],
-        [("link", "python/out", "../etc/passwd")],
-        [("sym", "python/in", "lib"), ("file", "python/in/x", b"")],
-        [("fifo", "python/fifo", None)],
-    ],
-    ids=["up", "absolute", "beside", "almost", "backslash", "drive", "link up", "link to /", "hard link",
-         "behind a link", "fifo"],
-)  # fmt: skip
-def test_an_archive_that_leaves_its_folder_is_refused(entries: list[Entry], tmp_path: Path) -> None:
-    made = archive(tmp_path / "a", ("file", "python/first", b""), *entries)
-    with pytest.raises(BadArchive, match=r"leads out of its folder|lies behind a link|is no file"):
-        unpack(str(made), str(tmp_path / "deep" / "out"))
-    assert {path.name for path in tmp_path.rglob("*")} <= {"a", "deep", "out", "first", "in"}
-
-
-@pytest.mark.parametrize("keep", [0, 5, 200, -20])
-def test_an_archive_that_is_cut_off_is_refused(keep: int, tmp_path: Path) -> None:
-    made = archive(tmp_path / "a", ("file", "python/x", os.urandom(100_000)), ("file", "python/y", os.urandom(10_000)))
-    made.write_bytes(made.read_bytes()[:keep])
-    with pytest.raises(BadArchive, match=r"cut off or damaged"):
-        unpack(str(made), str(tmp_path / "out"))
+__all__ = ["pythons"]
 
 
 class Bringing:

@@ -1,11 +1,8 @@
-"""Ray's resources without Ray: node lists over real HTTP, checks against real sockets, nodes as a stand-in service."""
+"""Ray nodes without Ray: a stand-in service, the head as a real HTTP server."""
 
 from __future__ import annotations
 
 import json
-import os
-import socket
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,148 +10,12 @@ import pytest
 
 from provisioner.remote import service
 from provisioner.remote.failure import Failure
-from provisioner.remote.resources import ray_checks, ray_node, ray_proof, ray_spec, ray_state
+from provisioner.remote.resources import ray_checks, ray_node, ray_spec
 
-from .ray_stage import RECORDED, Dashboard, Node, dashboard
-from .remote_host import Service, World, make
+from .ray_stage import Dashboard, Node, dashboard
+from .remote_host import Service, World
 
 __all__ = ["dashboard"]
-
-
-def test_a_recorded_answer_is_read_newest_first(dashboard: Dashboard) -> None:
-    nodes = ray_state.fetch_nodes(dashboard.address)
-    assert nodes == [
-        {"id": "bb", "ip": "10.0.0.11", "host": "w1", "config": "c0", "alive": False, "head": False, "start": 2000},
-        {"id": "aa", "ip": "10.0.0.10", "host": "ctl", "config": "c1", "alive": True, "head": True, "start": 1000},
-        {"id": "cc", "ip": "10.0.0.11", "host": "", "config": "", "alive": True, "head": False, "start": 0},
-    ]
-    assert dashboard.paths == ["/api/v0/nodes?limit=10000&detail=true"]
-
-
-def test_an_answer_may_be_used_again_while_it_is_fresh(dashboard: Dashboard) -> None:
-    first = ray_state.fetch_nodes(dashboard.address, max_age=5.0)
-    dashboard.nodes()
-    assert ray_state.fetch_nodes(dashboard.address, max_age=5.0) == first
-    assert ray_state.fetch_nodes(dashboard.address) == []
-    assert ray_state.fetch_nodes(dashboard.address, max_age=5.0) == []
-    assert len(dashboard.paths) == 2
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        (401, b""),
-        (403, json.dumps(RECORDED).encode()),
-        (500, b"oops"),
-        (200, b""),
-        (200, b"<html>"),
-        (200, b"[]"),
-        (200, b'{"data": null}'),
-        (200, b'{"data": {"result": {"result": ["x"]}}}'),
-        (200, b'{"data": {"result": {"result": {"a": 1}}}}'),
-        (200, b'{"data": {"result": {"result": [{"node_id": 1}]}}}'),
-        (200, b'{"data": {"result": {"result": [{"node_id": 1, "node_ip": "", "state": "", "labels": [1]}]}}}'),
-        (200, b"\xff\xfe"),
-    ],
-)
-def test_whatever_else_answers_is_no_head(status: int, body: bytes, dashboard: Dashboard) -> None:
-    dashboard.status, dashboard.body = status, body
-    assert ray_state.fetch_nodes(dashboard.address) is None
-
-
-def test_nobody_there_or_silent_or_rude() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = ["127.0.0.1", listener.getsockname()[1]]
-        assert ray_state.fetch_nodes(address, timeout=0.1) is None
-        listener.accept()[0].close()
-        threading.Thread(target=lambda: listener.accept()[0].close()).start()
-        assert ray_state.fetch_nodes(address) is None
-    assert ray_state.fetch_nodes(address) is None
-
-
-@pytest.mark.parametrize(
-    ("address", "ok"),
-    [("127.0.0.1", True), ("::1", True), ("192.0.2.7", False), ("2001:db8::1", False), ("no address", False)],
-)
-def test_a_node_ip_must_be_the_hosts_own(address: str, ok: bool) -> None:
-    if ok:
-        ray_checks.check_address(address)
-        return
-    with pytest.raises(Failure) as caught:
-        ray_checks.check_address(address)
-    assert caught.value.message.startswith(f"node_ip {address} is not an address of this host (it has ")
-    assert "node_ip" in caught.value.remedy
-
-
-@pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0"])
-def test_a_taken_port_is_named_with_its_owner(bound: str, tmp_path: Path) -> None:
-    host = World(tmp_path).host()
-    with socket.create_server((bound, 0)) as listener:
-        port = listener.getsockname()[1]
-        comm = Path("/proc/self/comm").read_text().strip()
-        with pytest.raises(Failure) as caught:
-            ray_checks.check_ports(host, {"dashboard_port": port})
-    assert caught.value.message == f"port {port} (dashboard_port) is taken by {comm} (pid {os.getpid()})"
-    assert caught.value.remedy == "end that program, or give the node another port: `ray: {dashboard_port: ...}`"
-    ray_checks.check_ports(host, {"dashboard_port": port})
-
-
-def test_a_port_that_this_account_may_not_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("socket.socket.bind", refuse)
-    with pytest.raises(Failure, match=r"port 80 \(port\) may not be used by this account"):
-        ray_checks.check_ports(World(tmp_path).host(), {"port": 80})
-
-
-def test_a_port_owner_that_can_not_be_seen(tmp_path: Path) -> None:
-    assert World(tmp_path).host().platform.port_owner(1) == "another process"
-
-
-def test_a_reachable_head() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        ray_checks.check_reachable(f"127.0.0.1:{listener.getsockname()[1]}", "ctl")
-
-
-@pytest.mark.parametrize(
-    ("error", "how", "cause"),
-    [
-        (ConnectionRefusedError(111, "Connection refused"), "refused", "listens elsewhere"),
-        (TimeoutError("timed out"), "no answer", "a firewall"),
-        (OSError(113, "No route to host"), "No route to host", "the route"),
-    ],
-)
-def test_an_unreachable_head(error: OSError, how: str, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(ray_checks, "HEAD_LIMIT", 0.0)
-    monkeypatch.setattr("socket.create_connection", fail)
-    with pytest.raises(Failure) as caught:
-        ray_checks.check_reachable("10.0.0.10:6379", "ctl")
-    assert caught.value.message == f"the head ctl can't be reached from this host at 10.0.0.10:6379: {how}"
-    assert cause in caught.value.remedy
-
-
-@pytest.mark.parametrize(
-    ("log", "cause"),
-    [
-        ("", "its log is empty"),
-        ("one\ntwo\n\n", "two"),
-        ("RuntimeError: Version mismatch: x\nsee the docs\n", "RuntimeError: Version mismatch: x"),
-        ("\x1b[31mConnectionError\x1b[0m\nbye\n", "ConnectionError"),
-        ("x" * 30_000 + "\nlast\n", "last"),
-    ],
-)
-def test_the_cause_of_a_failed_start_is_in_its_log(log: str, cause: str, tmp_path: Path) -> None:
-    world = World(tmp_path)
-    path = Path(service.log_path(world.host(), "ray-lab"))
-    path.parent.mkdir(parents=True)
-    path.write_text(log)
-    failure = ray_checks.start_failure(world.host(), "ray-lab", "ended")
-    assert failure.message == f"Ray ended: {cause}"
-    assert str(path) in failure.remedy
 
 
 @pytest.fixture(params=["ray_head", "ray_worker"])
@@ -393,53 +254,3 @@ def test_a_worker_asks_before_it_starts_whether_the_head_is_there(
     with pytest.raises(Failure, match=r"the head ctl can't be reached from this host at 127.0.0.1:1: refused"):
         worker.ensure(gcs="127.0.0.1:1")
     assert worker.service.done == []
-
-
-def prove(world: World, dashboard: Dashboard, script: str) -> Any:
-    """Return a proof whose Python is a shell script."""
-    python = world.root / "env" / "3.11.9-e1" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text("#!/bin/sh\n" + script)
-    python.chmod(0o755)
-    world.controller.answers["controller", "finished"] = ["ctl", "w1"]
-    return make(
-        "ray_proof", environment="e1", gcs="127.0.0.1:6379", dashboard=dashboard.address, env={}, members=["ctl", "w1"]
-    )
-
-
-def test_a_proof_runs_on_every_node(tmp_path: Path, dashboard: Dashboard) -> None:
-    world = World(tmp_path)
-    dashboard.nodes(("a", "ctl", "c", "ALIVE"), ("b", "w1", "c", "ALIVE"), ("z", "theirs", "", "ALIVE"))
-    told = {"hostname": "x", "os": "Linux", "ray": "2.60.0", "python": "3.11.9", "seconds": 0.1}
-    script = f"echo noise; echo 'provision-proof: {json.dumps({'ctl': told, 'w1': told})}'"
-    proof = prove(world, dashboard, script)
-    assert proof.observe(world.host()) == []
-    assert proof.ensure(world.host()) == "a task ran on 2 nodes"
-    proven = [message for message in world.controller.heard if message["type"] == "proven"]
-    assert [message["host"] for message in proven] == ["ctl", "w1"]
-
-
-@pytest.mark.parametrize(
-    ("script", "message"),
-    [
-        ("echo broken; exit 1", "the proof could not connect to Ray: broken"),
-        ("exit 3", "the proof could not connect to Ray: exit code 3"),
-        ("""echo 'provision-proof: {"ctl": {"error": "no CPU"}}'""", "a task did not run on every node: ctl: no CPU"),
-    ],
-)
-def test_a_proof_that_fails(script: str, message: str, tmp_path: Path, dashboard: Dashboard) -> None:
-    world = World(tmp_path)
-    dashboard.nodes(("a", "ctl", "c", "ALIVE"), ("b", "w1", "c", "ALIVE"))
-    with pytest.raises(Failure) as caught:
-        prove(world, dashboard, script).ensure(world.host())
-    assert caught.value.message == message
-
-
-def test_a_proof_waits_for_nodes_only_so_long(
-    tmp_path: Path, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ray_proof, "JOIN_LIMIT", 0.0)
-    world = World(tmp_path)
-    dashboard.nodes(("a", "ctl", "c", "ALIVE"))
-    with pytest.raises(Failure, match="not in the cluster after 0 s: w1"):
-        prove(world, dashboard, "").ensure(world.host())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import time
@@ -13,14 +12,13 @@ from typing import Any
 
 import pytest
 
-from provisioner.remote import resource
-from provisioner.remote.failure import Failure, from_exception
-from provisioner.remote.marker import Marker, write_atomically
+from provisioner.remote.failure import Failure
+from provisioner.remote.marker import Marker
 from provisioner.remote.platforms.linux import Linux
 from provisioner.remote.platforms.variables import ProfileFile, VariablesFile
 from provisioner.remote.resource import Resource
 
-from .remote_host import World, make, shown
+from .remote_host import World, file, make, shown
 
 
 @dataclass
@@ -42,14 +40,6 @@ def write(name: str, text: str, mode: int = 0o644) -> Callable[[World], object]:
         path.chmod(mode)
 
     return prepare
-
-
-def file(name: str = "a.conf", content: bytes = b"wanted\n", **params: Any) -> Callable[[World], Resource]:
-    def declare(world: World) -> Resource:
-        sha256 = world.controller.offer(content)
-        return make("file", path=str(world.outside / name), sha256=sha256, size=len(content), **params)
-
-    return declare
 
 
 def link(world: World) -> None:
@@ -75,6 +65,8 @@ def unless(world: World) -> Resource:
 
 
 ODD = "a 'b' \"c\" $d \\e"
+
+
 CASES = [
     Case("file added", file()),
     Case("file added in new folders", file("etc/app/conf.d/a.conf")),
@@ -343,162 +335,3 @@ def test_a_command_without_undo_leaves_nothing_to_remove(tmp_path: Path) -> None
     assert command.remove(world.host()) == ""
     assert Path(made).exists()
     assert world.host().marker.entries == {}
-
-
-MEMBERS = {"ctl": {"address": "10.0.0.1"}, "w1": {"address": "10.0.0.2"}}
-NOBODY = ["127.0.0.1", 1]
-
-
-def test_members_are_remembered_and_forgotten(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.controller.answers["controller", "undropped"] = {}
-    members = make("members", members=MEMBERS, dashboard=NOBODY)
-    assert shown(members.observe(world.host())) == [("add", "members", "", "ctl, w1")]
-    assert members.ensure(world.host()) == "2 members"
-    assert members.observe(world.host()) == []
-    assert (world.root / "members.json").stat().st_mode & 0o777 == 0o600
-    assert shown(members.traces(world.host())) == [("remove", "members", "ctl, w1", "")]
-    members.remove(world.host())
-    assert list(world.root.iterdir()) == []
-    members.remove(world.host())
-
-
-def test_members_that_were_dropped_or_moved_are_found(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.controller.answers["controller", "undropped"] = {}
-    make("members", members={**MEMBERS, "old": {"address": "10.0.0.9"}}, dashboard=NOBODY).ensure(world.host())
-    moved = {"ctl": {"address": "10.0.0.7"}, "w1": {"address": "10.0.0.2"}}
-    host = world.host()
-    members = make("members", members=moved, dashboard=NOBODY)
-    assert shown(members.observe(host)) == [
-        ("remove", "member old", "dropped from the inventory", ""),
-        ("change", "how to reach", "", "ctl"),
-    ]
-    assert host.shared["dropped"] == {"old": {"address": "10.0.0.9"}}
-    world.controller.answers["controller", "undropped"] = {"old": {"address": "10.0.0.9"}}
-    members.ensure(world.host())
-    assert [each["what"] for each in members.observe(world.host())] == ["member old"], "it could not be taken down"
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1, "b": {"user": "x"}}'])
-def test_damaged_memory_says_nothing(text: str, tmp_path: Path) -> None:
-    world = World(tmp_path)
-    world.root.mkdir()
-    (world.root / "members.json").write_text(text)
-    host = world.host()
-    many = {f"w{number}": {"address": "x"} for number in range(7)}
-    found = make("members", members=many, dashboard=NOBODY).observe(host)
-    assert shown(found) == [("add", "members", "", "w0, w1, w2, w3, w4 and 2 more")]
-    assert host.shared["dropped"] == {}
-
-
-def test_the_marker_is_whole_or_not_there(tmp_path: Path) -> None:
-    path = tmp_path / "root" / "marker.json"
-    marker = Marker(str(path))
-    marker.drop("a")
-    marker.put("a", {"x": 1})
-    marker.put("b", {"y": "é"})
-    assert Marker(str(path)).entries == {"a": {"x": 1}, "b": {"y": "é"}}
-    assert path.stat().st_mode & 0o777 == 0o600
-    written = path.stat().st_mtime_ns
-    marker.put("a", {"x": 1})
-    assert path.stat().st_mtime_ns == written
-    marker.drop("a")
-    marker.drop("b")
-    assert list(path.parent.iterdir()) == []
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"entries": []}', '{"entries": {"a": 3}}', '{"version": 2}'])
-def test_a_damaged_marker_says_nothing(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "marker.json"
-    path.write_text(text)
-    marker = Marker(str(path))
-    assert marker.entries == {}
-    marker.put("a", {})
-    assert Marker(str(path)).entries == {"a": {}}
-
-
-def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError):
-        write_atomically(str(path), b"new")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
-    assert path.read_text() == "old"
-
-
-@pytest.mark.parametrize(
-    ("error", "message", "remedy"),
-    [
-        (OSError(28, "x", "/f"), "the disk is full (/f)", "free some space"),
-        (OSError(13, "x", "/f"), "no permission (/f)", "become: true"),
-        (OSError(30, "x"), "the file system is read-only", "remount"),
-        (OSError(5, "Input/output error"), "Input/output error", ""),
-        (Failure("as it is", "do"), "as it is", "do"),
-        (KeyError("x"), "unexpected KeyError in test_remote_resources.py", "report"),
-    ],
-)
-def test_errors_are_sentences(error: Exception, message: str, remedy: str) -> None:
-    try:
-        raise error
-    except Exception as caught:
-        failure = from_exception(caught)
-    assert failure.message.startswith(message)
-    assert remedy in failure.remedy
-
-
-@pytest.mark.parametrize("kind", sorted(resource.KINDS))
-def test_every_kind_can_be_made_and_knows_its_name(kind: str) -> None:
-    made = make(kind, name="x", path="x", argv=["x"])
-    assert made.kind == kind
-    assert made.key
-
-
-def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(Failure, match="no resource 'nonsense'"):
-        make("nonsense")
-
-
-def test_two_runs_do_not_work_on_one_host_at_once(tmp_path: Path) -> None:
-    machine = World(tmp_path).host().platform
-    path = str(tmp_path / "lock")
-    held = machine.lock(path, 0.0)
-    with pytest.raises(Failure, match=rf"another run works on this host \(pid {os.getpid()}, for \d+ s\)"):
-        machine.lock(path, 0.0)
-    Path(path).unlink()  # a teardown does, while it holds it
-    again = machine.lock(path, 0.0)
-    with pytest.raises(Failure):
-        machine.lock(path, 0.0)
-    del held, again
-
-
-@pytest.mark.parametrize("purge", [False, True])
-def test_the_root_goes_when_nothing_else_is_in_it(purge: bool, tmp_path: Path) -> None:
-    world = World(tmp_path)
-    (world.root / "env" / "abc").mkdir(parents=True)
-    (world.root / "lock").touch()
-    world.host().platform.clean(str(world.root), purge)
-    assert world.root.exists() is not purge
-    assert not (world.root / "lock").exists()
-
-
-def test_purge_leaves_what_is_not_ours(tmp_path: Path) -> None:
-    """A root may be a folder that others use: `root: /data`."""
-    world = World(tmp_path)
-    (world.root / "env").mkdir(parents=True)
-    (world.root / "theirs").mkdir()
-    world.host().platform.clean(str(world.root), purge=True)
-    assert [path.name for path in world.root.iterdir()] == ["theirs"]
-
-
-def test_the_marker_holds_no_more_than_it_must(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    file()(world).ensure(world.host())
-    text = json.loads((world.root / "marker.json").read_text())
-    (entry,) = text["entries"].values()
-    assert set(entry) == {"kind", "params", "before", "folders"}

@@ -157,6 +157,41 @@ def test_a_supervisor_whose_state_is_lost_is_found_among_our_processes(node: Nod
     assert pid in node.host.own_processes()
 
 
+@pytest.mark.parametrize("moment", ["being stopped", "stopped"])
+def test_what_was_stopped_is_started_by_itself(moment: str, node: Node) -> None:
+    """As when the controller goes away in between: nobody is left to start it."""
+    node.start()
+    assert soon(node.active)
+    first = node.state()["pid"]
+    if moment == "being stopped":
+        os.kill(first, signal.SIGTERM)
+        node.manager.start_soon(node.host, NAME)
+    else:
+        node.manager.stop(node.host, NAME)
+        node.manager.start_soon(node.host, NAME)
+    assert soon(lambda: node.active() and node.state()["pid"] != first)
+    assert soon(lambda: len(node.host.own_processes()) == 3), "one supervisor, its script and the script's child"
+    assert node.state()["defined"] == node.manager.definition(node.host, NAME), "the next run finds nothing to change"
+
+
+@pytest.mark.parametrize("moment", ["not being stopped", "started meanwhile"])
+def test_nothing_is_started_beside_what_runs(moment: str, node: Node) -> None:
+    node.start()
+    assert soon(node.active)
+    path = Path(node.host.path("service", "launch.py"))
+    path.write_text(path.read_text().replace("TAKEOVER = 60.0", "TAKEOVER = 0.5"))
+    if moment == "not being stopped":
+        node.manager.start_soon(node.host, NAME)
+    else:
+        node.manager.stop(node.host, NAME)
+        node.manager.start_soon(node.host, NAME)
+        node.manager.restart(node.host, NAME)
+    pid = node.state()["pid"]
+    assert soon(lambda: node.active() and len(node.host.own_processes()) == 3)
+    time.sleep(1.5)
+    assert node.state()["pid"] == pid and len(node.host.own_processes()) == 3
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}'])
 def test_a_damaged_state_is_none(text: str, node: Node) -> None:
     Path(node.host.folder("service"), NAME + ".state").write_text(text)

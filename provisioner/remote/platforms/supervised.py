@@ -14,6 +14,7 @@ from provisioner.remote.service import launch_arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import subprocess
     from typing import Any, Dict
 
     from provisioner.remote.host import Host
@@ -49,21 +50,13 @@ class Supervised(ServiceManager):
 
     def restart(self, host: Host, name: str) -> None:
         self.stop(host, name)
-        import subprocess
-
-        child = subprocess.Popen(
-            [*launch_arguments(host, name, "supervise"), _state_file(host, name)],
-            env=dict(os.environ, **{MARK: host.root}),  # found among our own even if its state file is gone
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            start_new_session=True,
-            close_fds=True,
-        )
+        child = _launch(host, name)
         deadline = time.monotonic() + START_LIMIT
         while _state(host, name).get("pid") != child.pid and child.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)  # until it is known, it can't be stopped
+
+    def start_soon(self, host: Host, name: str) -> None:
+        _launch(host, name, "after", str(self.observe(host, name)["pid"]))
 
     def stop(self, host: Host, name: str) -> None:
         pid = self.observe(host, name)["pid"]
@@ -80,6 +73,22 @@ class Supervised(ServiceManager):
         path = _state_file(host, name)
         if os.path.exists(path):
             os.unlink(path)
+
+
+def _launch(host: Host, name: str, *more: str) -> subprocess.Popen[bytes]:
+    """Start a supervisor."""
+    import subprocess
+
+    return subprocess.Popen(
+        [*launch_arguments(host, name, "supervise"), _state_file(host, name), *more],
+        env=dict(os.environ, **{MARK: host.root}),  # found among our own even if its state file is gone
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+        close_fds=True,
+    )
 
 
 def _state_file(host: Host, name: str) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 STAMP = "environment.json"
 """Written last into an environment: without it nothing there is used."""
 LOCK_LIMIT = 600.0
-"""Seconds for the controller to lock the packages and to fetch what it lacks."""
+"""Seconds for the controller to lock the packages, and in which something of a download must arrive there."""
 INSTALL_LIMIT = 600.0
 """Seconds for uv to install everything from local files."""
 ROOM = 6

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 
+from provisioner.remote import service
 from provisioner.remote.resource import Resource, difference
+from provisioner.remote.resources import ray_history
 from provisioner.remote.resources.ray_state import fetch_nodes
 
 TYPE_CHECKING = False
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
+    from provisioner.remote.resources.ray_state import Node
 
     Known = Dict[str, Dict[str, Any]]
 
@@ -61,10 +64,20 @@ class Members(Resource):
     def dropped(self, host: Host) -> Known:
         """Return who belonged to the cluster, or is a node of it now, and is no longer declared."""
         members = {name: how for name, how in _recorded(host).items() if name not in self.params["members"]}
-        for node in fetch_nodes(self.params["dashboard"], max_age=5.0) or []:
+        for node in self._nodes(host):
             if node["alive"] and node["host"] and node["host"] not in self.params["members"]:
                 members.setdefault(node["host"], {"address": node["ip"]})
         return members
+
+    def _nodes(self, host: Host) -> List[Node]:
+        """Return the cluster's nodes; none if it is another cluster's dashboard that answers here.
+
+        Ours is the one whose head runs what was started on this host, now or before.
+        """
+        spec = service.read_spec(host, service.service_name(host))
+        started = {each.get("config") for each in (spec or {}, *ray_history.read(host))}
+        nodes = fetch_nodes(self.params["dashboard"], max_age=5.0) or []
+        return nodes if any(node["head"] and node["config"] in started for node in nodes) else []
 
 
 def _path(host: Host) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COMPLETE = "provision.json"
 """Written last into the folder of an interpreter: without it nothing there is used."""
 ASK_LIMIT = 900.0
-"""Seconds for the controller to fetch an archive that it lacks."""
+"""Seconds in which something of an archive that the controller lacks must arrive there."""
 TRY_LIMIT = 120.0
 ROOM = 6
 """An interpreter takes about this many times its archive's size: unpacked, compiled, and the archive itself."""

@@ -96,18 +96,27 @@ def check_left_out(host: Host, now: Spec, wanted: Spec, nodes: Set[str]) -> None
     Args:
         nodes: names of the hosts with living nodes.
     """
-    if not {"versions", "gcs"} <= set(now) or ray_spec.fits(wanted, now):
-        return
-    limit: List[str] = host.wire.ask("controller", "limit", None, 60.0)
-    others = sorted(nodes.difference(limit, ["", host.name])) if limit else []
+    others = left_out(host, now, wanted, nodes)
     if others:
-        named = ", ".join(others[:5]) + (" and %d more" % (len(others) - 5) if len(others) > 5 else "")
         raise Failure(
             "the cluster's nodes on hosts that take no part in this run (%s) could not stay: the head would go from "
             "%s at %s to %s at %s"
-            % (named, ray_spec.versions(now), now["gcs"], ray_spec.versions(wanted), wanted["gcs"]),
+            % (others, ray_spec.versions(now), now["gcs"], ray_spec.versions(wanted), wanted["gcs"]),
             "apply without --limit",
         )
+
+
+def left_out(host: Host, now: Spec, wanted: Spec, nodes: Set[str]) -> str:
+    """Name the hosts that take no part in this run and have nodes that could not stay with what the head gets.
+
+    Args:
+        nodes: names of the hosts with living nodes.
+    """
+    if not {"versions", "gcs"} <= set(now) or ray_spec.fits(wanted, now):
+        return ""
+    limit: List[str] = host.wire.ask("controller", "limit", None, 60.0)
+    others = sorted(nodes.difference(limit, ["", host.name])) if limit else []
+    return ", ".join(others[:5]) + (" and %d more" % (len(others) - 5) if len(others) > 5 else "")
 
 
 def check_reachable(gcs: str, head: str) -> None:

@@ -291,6 +291,8 @@ class RayNode(Resource):
 class RayHead(RayNode):
     kind = "ray_head"
     role = "head"
+    _left = ""
+    """Names the hosts whose nodes can't come along because the run is limited."""
 
     def nodes(self, host: Host, spec: Spec, max_age: float = 0.0) -> Optional[List[Node]]:
         return fetch_nodes(spec.get("dashboard") or self.params["dashboard"], max_age)
@@ -302,6 +304,26 @@ class RayHead(RayNode):
         # Who goes back with --limit leaves out those that can't, and was told so.
         if now is not None and not wanted.get(ray_history.REVERTED):
             ray_checks.check_left_out(host, now, wanted, {node["host"] for node in seen})
+
+    def former(self, host: Host) -> List[Difference]:
+        from provisioner.remote.resources import ray_checks
+
+        found = super().former(host)
+        now = service.read_spec(host, service.service_name(host))
+        if now is None or self._target is None:
+            return found
+        nodes = {node["host"] for node in self.nodes(host, now, max_age=5.0) or [] if node["alive"]}
+        self._left = ray_checks.left_out(host, now, self._target, nodes)
+        if self._left:
+            what = "the nodes on %s, which take no part in this run" % self._left
+            found.append(difference("change", what, "in the cluster", "left out", what))
+        return found
+
+    def revert(self, host: Host) -> str:
+        done = super().revert(host)
+        if not self._left:
+            return done
+        return "%s; left out: %s, which `provision rollback` without --limit takes along" % (done, self._left)
 
     def _destination(self, host: Host, now: Optional[Spec]) -> Optional[Spec]:
         target = ray_history.destination(host, rollback=True)

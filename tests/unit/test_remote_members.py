@@ -1,0 +1,82 @@
+"""Who belongs to the cluster, as the head remembers it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provisioner.remote import service
+from provisioner.remote.resources import ray_history
+
+from .ray_stage import Dashboard
+from .remote_host import World, make, shown
+
+MEMBERS = {"ctl": {"address": "10.0.0.1"}, "w1": {"address": "10.0.0.2"}}
+
+
+NOBODY = ["127.0.0.1", 1]
+
+
+def test_members_are_remembered_and_forgotten(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.controller.answers["controller", "undropped"] = {}
+    members = make("members", members=MEMBERS, dashboard=NOBODY)
+    assert shown(members.observe(world.host())) == [("add", "members", "", "ctl, w1")]
+    assert members.ensure(world.host()) == "2 members"
+    assert members.observe(world.host()) == []
+    assert (world.root / "members.json").stat().st_mode & 0o777 == 0o600
+    assert shown(members.traces(world.host())) == [("remove", "members", "ctl, w1", "")]
+    members.remove(world.host())
+    assert list(world.root.iterdir()) == []
+    members.remove(world.host())
+
+
+def test_members_that_were_dropped_or_moved_are_found(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.controller.answers["controller", "undropped"] = {}
+    make("members", members={**MEMBERS, "old": {"address": "10.0.0.9"}}, dashboard=NOBODY).ensure(world.host())
+    moved = {"ctl": {"address": "10.0.0.7"}, "w1": {"address": "10.0.0.2"}}
+    host = world.host()
+    members = make("members", members=moved, dashboard=NOBODY)
+    assert shown(members.observe(host)) == [
+        ("remove", "member old", "dropped from the inventory", ""),
+        ("change", "how to reach", "", "ctl"),
+    ]
+    assert host.shared["dropped"] == {"old": {"address": "10.0.0.9"}}
+    world.controller.answers["controller", "undropped"] = {"old": {"address": "10.0.0.9"}}
+    members.ensure(world.host())
+    assert [each["what"] for each in members.observe(world.host())] == ["member old"], "it could not be taken down"
+
+
+@pytest.mark.parametrize(
+    ("running", "dropped"),
+    [("c1", ["old"]), ("c0", ["old"]), ("theirs", [])],
+    ids=["ours", "ours as it was before", "another cluster's"],
+)
+def test_only_nodes_of_our_own_cluster_are_dropped(running: str, dropped: list[str], tmp_path: Path) -> None:
+    world, dashboard = World(tmp_path), Dashboard()
+    host = world.host()
+    spec = {"argv": [], "env": {}, "python": "", "config": "c1", "temp_dir": str(tmp_path / "ray")}
+    service.write_spec(host, "ray-lab", spec)
+    before = {**spec, "environment": "", "versions": {}, "gcs": "", "dashboard": [], "config": "c0"}
+    ray_history.note(host, before)
+    dashboard.nodes(("a", "ctl", running, "ALIVE"), ("b", "old", "c", "ALIVE"), head="a")
+    members = make("members", members=MEMBERS, dashboard=dashboard.address)
+    try:
+        members.observe(host)
+    finally:
+        dashboard.close()
+    assert sorted(host.shared["dropped"]) == dropped
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1, "b": {"user": "x"}}'])
+def test_damaged_memory_says_nothing(text: str, tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.root.mkdir()
+    (world.root / "members.json").write_text(text)
+    host = world.host()
+    many = {f"w{number}": {"address": "x"} for number in range(7)}
+    found = make("members", members=many, dashboard=NOBODY).observe(host)
+    assert shown(found) == [("add", "members", "", "w0, w1, w2, w3, w4 and 2 more")]
+    assert host.shared["dropped"] == {}
