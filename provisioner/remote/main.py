@@ -247,12 +247,15 @@ def lost() -> None:
 
 def heed_signals() -> None:
     """Take the signal that an SSH server may send when it hangs up for what it is, or it would end us and leave our
-    children behind."""
+    children behind.
+
+    In a thread, because it comes in the middle of anything, such as the start of a program that is not known yet.
+    """
     import signal
 
     for name in ("SIGHUP", "SIGTERM"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: lost())
+            signal.signal(getattr(signal, name), lambda *_: threading.Thread(target=lost).start())
 
 
 def main() -> None:

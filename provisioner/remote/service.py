@@ -66,6 +66,12 @@ def is_intact(host: Host, name: str) -> bool:
     return bool(_load(copy_path(host, name)) == _load(spec_path(host, name)))
 
 
+def is_whole(host: Host, name: str, state: Dict[str, Any]) -> bool:
+    """Tell whether the service is defined as it should be, starts at boot, and reads what was written for it."""
+    same = state["defined"] == host.service_manager.definition(host, name)
+    return same and bool(state["enabled"]) and is_intact(host, name)
+
+
 def _load(path: str) -> Any:
     try:
         with open(path, encoding="utf-8") as file:

@@ -98,8 +98,9 @@ def dashboard() -> Iterator[Dashboard]:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, below those that the system hands out to whoever connects meanwhile."""
-    for port in random.sample(range(20000, 32000), 100):
+    """Return a port that nobody listens on, below those that the system hands out to whoever connects meanwhile, and
+    above those that sandboxes take."""
+    for port in random.sample(range(24000, 32000), 100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise AssertionError("no free port")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from provisioner.remote import main
 from provisioner.remote.failure import Failure
 from provisioner.remote.host import Host
+from provisioner.remote.platforms import posix
 from provisioner.remote.platforms.linux import Linux
 from provisioner.remote.wire import Wire
 
@@ -153,8 +155,6 @@ def test_when_the_controller_is_gone_so_is_everything(talk: Talk, tmp_path: Path
 
 
 def running(folder: Path) -> list[int]:
-    from provisioner.remote.platforms.linux import Linux
-
     return Linux().processes_with(f"PROVISION_TEST={folder}")
 
 
@@ -286,6 +286,32 @@ def test_who_is_told_that_it_gets_on_waits_on() -> None:
     assert time.monotonic() - begun > 0.6, "longer than the limit"
     with pytest.raises(Failure, match="no answer from controller within 0 s"):
         Patience(1, answers=False).ask("controller", "lock", None, 0.3)
+
+
+def test_a_program_that_just_begins_does_not_outlive_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller may go away between the moment it begins and the one we know of it."""
+
+    class Slow(set[int]):
+        def add(self, pid: int) -> None:
+            begun.set()
+            time.sleep(0.3)
+            super().add(pid)
+
+    begun, ends = threading.Event(), []
+    monkeypatch.setattr(posix, "CHILDREN", Slow())
+    monkeypatch.setattr(posix, "STARTING", threading.Lock())
+    thread = threading.Thread(target=lambda: ends.append(Linux().run(["/bin/sleep", "60"])[0]))
+    thread.start()
+    assert begun.wait(5)
+    Linux().end_children()
+    thread.join(5)
+    assert ends == [-signal.SIGKILL]
+    late = threading.Thread(target=lambda: ends.append(Linux().run(["/bin/true"])[0]), daemon=True)
+    late.start()
+    late.join(0.3)
+    assert late.is_alive() and len(ends) == 1, "no other one is begun"
+    posix.STARTING.release()
+    late.join(5)
 
 
 class Odd(Linux):

@@ -15,7 +15,7 @@ from provisioner.remote import service
 from provisioner.remote.failure import Failure
 from provisioner.remote.resources import ray_checks, ray_state
 
-from .ray_stage import RECORDED, Dashboard, dashboard
+from .ray_stage import RECORDED, Dashboard, dashboard, free_port
 from .remote_host import World
 
 __all__ = ["dashboard"]
@@ -88,9 +88,8 @@ def test_a_node_ip_must_be_the_hosts_own(address: str, ok: bool) -> None:
 
 @pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0"])
 def test_a_taken_port_is_named_with_its_owner(bound: str, tmp_path: Path) -> None:
-    host = World(tmp_path).host()
-    with socket.create_server((bound, 0)) as listener:
-        port = listener.getsockname()[1]
+    host, port = World(tmp_path).host(), free_port()
+    with socket.create_server((bound, port)):
         comm = Path("/proc/self/comm").read_text().strip()
         with pytest.raises(Failure) as caught:
             ray_checks.check_ports(host, {"dashboard_port": port})

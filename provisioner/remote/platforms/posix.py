@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 
 from provisioner.remote.failure import Failure, NoProgram
@@ -14,6 +15,7 @@ from provisioner.remote.platforms.variables import ProfileFile, VariablesFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import subprocess
     from typing import IO, Any, Dict, List, Optional, Set, Tuple
 
 
@@ -41,21 +43,7 @@ class Posix(Platform):
         if cwd is not None and not os.path.isdir(cwd):
             raise Failure("there is no folder %s to run %s in" % (cwd, os.path.basename(argv[0])))
         with _nameless_file() as output:
-            try:
-                child = subprocess.Popen(
-                    argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env=dict(os.environ, **env) if env else None,
-                    cwd=cwd,
-                    start_new_session=True,
-                )
-            except FileNotFoundError:
-                raise NoProgram("there is no program %s" % argv[0]) from None
-            except PermissionError:
-                raise Failure("%s may not be run" % argv[0], "is it on a disk that is mounted noexec?") from None
-            CHILDREN.add(child.pid)
+            child = _begin(argv, output, dict(os.environ, **env) if env else None, cwd)
             try:
                 child.wait(timeout)
             except subprocess.TimeoutExpired:
@@ -68,6 +56,7 @@ class Posix(Platform):
             return child.returncode, output.read().decode("utf-8", "replace")
 
     def end_children(self) -> None:
+        STARTING.acquire(timeout=START_LIMIT)  # for good: whoever wants to begin one more waits for our end
         for pid in list(CHILDREN):
             try:
                 os.killpg(pid, signal.SIGKILL)
@@ -207,6 +196,10 @@ NAMED = ("~/.pyenv/versions/%s/bin/python", "~/.local/share/uv/python/cpython-%s
 """Where interpreters lie under their exact version."""
 OURS = ("before", "env", "log", "python", "ray", "service", "store")
 """Folders that we make under the root; whatever else is there is somebody's."""
+STARTING = threading.Lock()
+"""Held from before a program begins until it is among the children: one that nobody knows of would outlive us."""
+START_LIMIT = 5.0
+"""Seconds that a program gets to begin; longer only takes one on a disk that does not answer."""
 CHILDREN: Set[int] = set()
 """Programs that run for us now; they must not outlive this one."""
 
@@ -243,3 +236,28 @@ def _real_interpreter() -> str:
     name = "python%d.%d" % sys.version_info[:2]
     outside = os.path.join(sys.base_prefix, "bin", name)
     return outside if os.path.exists(outside) else sys.executable
+
+
+def _begin(
+    argv: List[str], output: IO[bytes], env: Optional[Dict[str, str]], cwd: Optional[str]
+) -> subprocess.Popen[bytes]:
+    """Start a program in a group of its own, which ends with us; a Failure if that can't be done."""
+    import subprocess
+
+    with STARTING:
+        try:
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                cwd=cwd,
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            raise NoProgram("there is no program %s" % argv[0]) from None
+        except PermissionError:
+            raise Failure("%s may not be run" % argv[0], "is it on a disk that is mounted noexec?") from None
+        CHILDREN.add(child.pid)
+        return child

@@ -20,7 +20,7 @@ from provisioner.remote.resources.ray_state import fetch_nodes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Set, Tuple
+    from typing import Any, Dict, List, Optional, Set
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
@@ -83,7 +83,7 @@ class RayNode(Resource):
             return [difference("add", "Ray %s" % self.role, after="service %s" % name)]
         stops = "Ray on %s" % host.name if state["active"] else ""
         found = [difference("change", *change, stops=stops) for change in ray_spec.changes(now or {}, wanted)]
-        if not _is_whole(host, name, state):
+        if not service.is_whole(host, name, state):
             found.append(difference("change", "service %s" % name, "edited or incomplete", "as declared", stops))
         if found:
             return found
@@ -117,7 +117,7 @@ class RayNode(Resource):
         """Have the node run with that specification, or as before if it can't."""
         name = service.service_name(host)
         state, now = host.service_manager.observe(host, name), service.read_spec(host, name)
-        same = now == wanted and _is_whole(host, name, state)
+        same = now == wanted and service.is_whole(host, name, state)
         if same and state["active"] and not state["failing"] and self._joins(host, wanted, set(), REJOIN_LIMIT):
             return "in the cluster"
         if same and state["active"] and self.role == "worker" and self.nodes(host, wanted) is None:
@@ -211,7 +211,7 @@ class RayNode(Resource):
         if former is None:
             return failure
         host.doing("going back to %s" % ray_spec.versions(former))
-        told, known = _did_not_come_up(failed, former, failure)
+        told, known = ray_spec.did_not_come_up(failed, former, failure)
         try:
             self._start(host, former, running=True)
             self._await(host, former, seen)
@@ -387,23 +387,6 @@ class RayWorker(RayNode):
                 "leave this host out with --limit, or declare that version and `provision apply`",
             )
         return dict(former, dashboard=head["dashboard"], **{ray_history.REVERTED: True})
-
-
-def _did_not_come_up(failed: Spec, former: Spec, failure: Failure) -> Tuple[str, str]:
-    """Return in words what did not come up and what it goes back to: by version, or only by configuration."""
-    cause = failure.message[len("Ray ") :] if failure.message.startswith("Ray ") else failure.message
-    new, old = failed["versions"], former["versions"]
-    if new == old:
-        return "Ray did not come up with its new configuration: %s" % cause, "the former one"
-    what = "ray" if new["ray"] != old["ray"] else "python"
-    subject = "Ray %s" % new["ray"] if what == "ray" else "Ray with Python %s" % new["python"]
-    return "%s did not come up: %s" % (subject, cause), "the former one (%s)" % old[what]
-
-
-def _is_whole(host: Host, name: str, state: Dict[str, Any]) -> bool:
-    """Tell whether the service is defined as it should be, starts at boot, and reads what was written for it."""
-    same = state["defined"] == host.service_manager.definition(host, name)
-    return same and bool(state["enabled"]) and service.is_intact(host, name)
 
 
 def _remove_temp_dir(entry: Dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Tuple
 
+    from provisioner.remote.failure import Failure
     from provisioner.remote.host import Host
 
     Spec = Dict[str, Any]
@@ -120,3 +121,14 @@ def _labels(text: str) -> Dict[str, str]:
 
         return dict(json.loads(text))
     return {name: value for name, _, value in (pair.partition("=") for pair in text.split(","))}
+
+
+def did_not_come_up(failed: Spec, former: Spec, failure: Failure) -> Tuple[str, str]:
+    """Return in words what did not come up and what it goes back to: by version, or only by configuration."""
+    cause = failure.message[len("Ray ") :] if failure.message.startswith("Ray ") else failure.message
+    new, old = failed["versions"], former["versions"]
+    if new == old:
+        return "Ray did not come up with its new configuration: %s" % cause, "the former one"
+    what = "ray" if new["ray"] != old["ray"] else "python"
+    subject = "Ray %s" % new["ray"] if what == "ray" else "Ray with Python %s" % new["python"]
+    return "%s did not come up: %s" % (subject, cause), "the former one (%s)" % old[what]
