@@ -75,6 +75,10 @@ class Handout:
         self._closed = False
         self._listener = _listen(host, int(order["port"]))
         self.port: int = self._listener.getsockname()[1]
+        self._host = host
+        self._gate = host.platform.firewall() if host.platform.privileged() else None
+        if self._gate is not None:
+            self._gate.lend(host, self.port, order["members"])
         threading.Thread(target=self._accept, daemon=True, name="handout").start()
 
     def hold(self, files: List[Wanted]) -> None:
@@ -93,6 +97,8 @@ class Handout:
         except OSError:
             pass
         self._listener.close()
+        if self._gate is not None:
+            self._gate.reclaim(self._host)
 
     def _fetch(self, files: List[Wanted]) -> None:
         """Have the files here; those that can't be had are handed out no more."""

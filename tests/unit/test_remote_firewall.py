@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ntpath
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def apply(machine: Machine, resource: Resource) -> list[tuple[str, str, str, str
         resource.ensure(machine.host())
     assert resource.observe(machine.host()) == []
     assert len(machine.starts) == before + bool(found)
-    assert not (Path(machine.root) / "firewall.txt").exists()
+    assert not list(Path(machine.root).glob("firewall*"))
     return found
 
 
@@ -234,6 +235,37 @@ def test_where_there_is_no_firewall_of_ours(tmp_path: Path) -> None:
     assert opening().ensure(world.host()) == ""
     assert opening().traces(world.host()) == []
     assert opening().remove(world.host()) == ""
+
+
+def test_files_are_handed_out_through_a_rule_of_their_own(machine: Machine) -> None:
+    """It is there while a run lasts; one that broke off leaves it to the next, or to a teardown."""
+    apply(machine, opening())
+    gate = machine.host().platform.firewall()
+    assert gate is not None
+    before = dict(machine.rules)
+    for port in (7000, 7001):
+        gate.lend(machine.host(), port, ADDRESSES)
+        (lent,) = (text for key, text in machine.rules.items() if key not in before)
+        assert f"|LPort={port}|RA4=10.0.0.1-10.0.0.2|App={sys.executable}|Name=provision lab files|" in lent
+        assert opening().observe(machine.host()) == []
+    gate.reclaim(machine.host())
+    assert machine.rules == before
+    starts = len(machine.starts)
+    gate.reclaim(machine.host())
+    assert len(machine.starts) == starts
+    gate.lend(machine.host(), 7000, ADDRESSES)
+    opening().remove(machine.host())
+    assert machine.rules == THEIRS
+
+
+def test_an_interpreter_whose_path_no_script_can_hold(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not named: the port, which is open for as long as the run lasts, and the addresses are."""
+    monkeypatch.setattr(sys, "executable", r"C:\Users\홍길동\.provision\python\python.exe")
+    gate = machine.host().platform.firewall()
+    assert gate is not None
+    gate.lend(machine.host(), 7000, ADDRESSES)
+    (lent,) = machine.ours()
+    assert "|App=" not in lent
 
 
 def test_listeners_are_those_of_the_environment_and_its_interpreter() -> None:

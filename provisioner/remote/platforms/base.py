@@ -78,6 +78,12 @@ class Firewall:
         """Remove what ``open`` made, and nothing else, and return what was done."""
         raise NotImplementedError
 
+    def lend(self, host: Host, port: int, addresses: List[str]) -> None:
+        """Let those connect to this very program, on that port, until ``reclaim``; that it fails is no misfortune."""
+
+    def reclaim(self, host: Host) -> None:
+        """Take back what was lent."""
+
 
 class Platform:
     """One OS. Nothing outside ``platforms/`` asks which."""

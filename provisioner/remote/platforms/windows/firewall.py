@@ -8,12 +8,16 @@ one goes: a connection that no rule allows any more would be cut.
 
 from __future__ import annotations
 
+import contextlib
 import ntpath
 import os
 import re
+import sys
+import threading
 import time
 
 from provisioner.remote.failure import Failure
+from provisioner.remote.folders import interpreters
 from provisioner.remote.platforms.base import Firewall
 from provisioner.remote.platforms.windows import rules
 from provisioner.remote.resource import difference
@@ -30,6 +34,8 @@ SERVICE = r"HKLM\SYSTEM\CurrentControlSet\Services"
 RULES = SERVICE + r"\SharedAccess\Parameters\FirewallPolicy\FirewallRules"
 DISABLED = 4
 """Start type of a service that is off (SERVICE_DISABLED)."""
+FILES = " files"
+"""Ends the name of rules for handing out files: they are there while a run lasts, and in no set."""
 NETSH_LIMIT = 60.0
 SETTLE_LIMIT = 5.0
 """Seconds for the registry to show what netsh did."""
@@ -93,11 +99,36 @@ class WindowsFirewall(Firewall):
 
     def close(self, host: Host) -> str:
         names = {rules.one(fields, "Name") for fields in _ours(self._present(), host.cluster).values()}
+        names |= self._lent(host)
         if not names:
             return ""
         said = self._netsh(host, [rules.delete_line(name) for name in sorted(names)])
         _settle(lambda: not _ours(self._present(), host.cluster), said)
         return "firewall rules removed"
+
+    def lend(self, host: Host, port: int, addresses: List[str]) -> None:
+        name = _title(host.cluster) + FILES
+        program = sys.executable if sys.executable.isascii() else ""
+        lines = [rules.delete_line(name)] if name in self._lent(host) else []
+        lines += [
+            rules.add_line(name, "Files for the other hosts, during a run of provision.", rule)
+            for rule in (
+                rules.Rule(program, [(port, port)], portion)
+                for portion in rules.portions(rules.merge_addresses(addresses))
+            )
+        ]
+        with contextlib.suppress(Failure, OSError):
+            self._netsh(host, lines)
+
+    def reclaim(self, host: Host) -> None:
+        with contextlib.suppress(Failure, OSError):
+            for name in self._lent(host):
+                self._netsh(host, [rules.delete_line(name)])
+
+    def _lent(self, host: Host) -> Set[str]:
+        """Return the name of rules that ``lend`` made, if there are any: a run that broke off leaves them."""
+        names = {rules.one(fields, "Name") for fields in self._present().values()}
+        return names & {_title(host.cluster) + FILES}
 
     def _is_off(self) -> bool:
         """Tell whether the firewall's service never runs here: then nothing is shut, and no rule can be made."""
@@ -109,15 +140,29 @@ class WindowsFirewall(Firewall):
 
     def _netsh(self, host: Host, lines: List[str]) -> str:
         """Run commands in one netsh; returns what it said of those that failed. It goes on after one that fails, and
-        its exit code is 1 then. Scripts are read in the machine's code page: they hold nothing but ASCII."""
-        script = host.path("firewall.txt")
+        its exit code is 1 then."""
+        script = host.path("firewall-%d.txt" % threading.get_ident())  # files are handed out in a thread of its own
         netsh = os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "netsh.exe")
-        host.write(script, ("\r\n".join(lines) + "\r\n").encode("ascii"), 0o600)
+        host.write(script, _encoded("\r\n".join([*lines, ""])), 0o600)
         try:
             code, output = host.platform.run([netsh, "-f", script], NETSH_LIMIT)
         finally:
             os.unlink(script)
         return " ".join(output.split())[-300:] if code else ""
+
+
+def _encoded(script: str) -> bytes:
+    """Return a script as netsh reads it: in the machine's code page, which matters for an interpreter in the folder of
+    somebody whose name is not written in ASCII."""
+    if script.isascii():
+        return script.encode("ascii")
+    try:
+        return script.encode("mbcs")
+    except UnicodeEncodeError:
+        raise Failure(
+            "a rule for the firewall can't be written in this machine's code page: %s" % ascii(script)[:300],
+            "use an interpreter in a folder whose name is written in ASCII, or `source: managed`",
+        ) from None
 
 
 def _settle(is_done: Callable[[], bool], said: str) -> None:
@@ -216,17 +261,17 @@ def _base_names(paths: Any) -> str:
 def _blocking(present: Dict[str, rules.Fields], host: Host, opening: Opening) -> List[Tuple[str, str]]:
     """Return (name, program) of rules that shut our own programs: Windows makes them when a program listens for the
     first time and nobody sees its question. They beat every rule that allows."""
-    root = rules.same_path(host.root) + "\\"
+    own = tuple(rules.same_path(folder) + "\\" for folder in (host.root, interpreters()) if folder)
     declared: Set[str] = {rules.same_path(path) for path in opening["programs"]}
     shut = {
         (rules.one(fields, "Name"), rules.one(fields, "App"))
         for fields in present.values()
-        if rules.blocks(fields) and rules.program(fields).startswith(root)
+        if rules.blocks(fields) and rules.program(fields).startswith(own)
     }
     foreign = sorted(
         rules.one(fields, "App")
         for fields in present.values()
-        if rules.blocks(fields) and rules.program(fields) in declared and not rules.program(fields).startswith(root)
+        if rules.blocks(fields) and rules.program(fields) in declared and not rules.program(fields).startswith(own)
     )
     if foreign:
         host.shared["shut programs"] = foreign

@@ -145,7 +145,7 @@ class Rule:
     """What lets some hosts reach some ports of one program.
 
     Args:
-        path: of the program.
+        path: of the program; "" if it is for all.
         spans: its TCP ports.
         places: who may connect, see ``merge_addresses``.
     """
@@ -188,8 +188,14 @@ def add_line(name: str, description: str, rule: Rule) -> str:
     """Return the line of a netsh script that adds a rule."""
     return (
         'advfirewall firewall add rule name="%s" description="%s" dir=in action=allow enable=yes profile=any '
-        'protocol=TCP program="%s" localport=%s remoteip=%s'
-        % (name, description, rule.path, show_ports(rule.spans), show_addresses(rule.places))
+        "protocol=TCP%s localport=%s remoteip=%s"
+        % (
+            name,
+            description,
+            ' program="%s"' % rule.path if rule.path else "",
+            show_ports(rule.spans),
+            show_addresses(rule.places),
+        )
     )
 
 
