@@ -19,6 +19,8 @@ NODE_PORTS = (
     "dashboard_agent_listen_port",
     "metrics_export_port",
 )
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Where the dashboard listens by default is the first: only its own host reaches it there."""
 HEAD_PORTS = {"port": GCS_PORT, "dashboard_port": DASHBOARD_PORT, "ray_client_server_port": CLIENT_PORT}
 
 
@@ -41,10 +43,13 @@ def worker_ports(host: Host) -> list[str]:
 
 
 def port_spans(host: Host) -> list[list[int]]:
-    """Return all TCP ports that the processes of a node listen on, as [first, last]."""
+    """Return the TCP ports on which others reach the processes of a node, as [first, last]."""
     workers = _worker_ports(host)
     spans = [[workers.start, workers.stop - 1]] if isinstance(workers, range) else [[port, port] for port in workers]
-    return sorted([*([port, port] for port in node_ports(host).values()), *spans])
+    ports = node_ports(host)
+    if str(host.ray.options.get("dashboard_host", LOOPBACK[0])) in LOOPBACK:
+        ports.pop("dashboard_port", None)
+    return sorted([*([port, port] for port in ports.values()), *spans])
 
 
 def _worker_ports(host: Host) -> range | list[int]:

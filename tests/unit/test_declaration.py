@@ -100,3 +100,15 @@ def test_whom_the_firewall_lets_in(task: str, addresses: list[str], tmp_path: Pa
 def test_whom_it_cannot_let_in(allowed: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the firewall can't allow"):
         firewall(tmp_path, f"{{allow: ['{allowed}']}}")
+
+
+@pytest.mark.parametrize(
+    ("host", "opened"), [("", False), ("dashboard_host: 127.0.0.1", False), ("dashboard_host: 0.0.0.0", True)]
+)
+def test_the_dashboard_is_let_in_where_it_listens(host: str, opened: bool, tmp_path: Path) -> None:
+    inventory = INVENTORY.replace("127.0.0.1}", f"127.0.0.1, ray: {{{host}}}}}")
+    hello = declare(tmp_path, "    - {name: A, firewall: {}}\n", inventory)
+    ports = hello["plays"][0]["tasks"][0]["params"]["ports"]
+    assert ([8265, 8265] in ports) is opened
+    assert [6379, 6379] in ports
+    assert [10001, 10001] in ports
