@@ -15,7 +15,7 @@ from provisioner.remote.platforms.windows import firewall
 from provisioner.remote.platforms.windows.firewall import WindowsFirewall
 from provisioner.remote.resource import Resource
 
-from ..winlab.host import netsh
+from ..winlab.host import advfirewall
 from .remote_host import World, make, shown
 
 ADDRESSES = ["10.0.0.1", "10.0.0.2"]
@@ -61,7 +61,7 @@ class Machine:
             return 0, ""
         assert argv[1] == "-f"
         self.scripts.append(Path(argv[2]).read_text("ascii"))
-        return netsh.Netsh(self.rules).script(self.scripts[-1])
+        return advfirewall.Netsh(self.rules).script(self.scripts[-1])
 
     def ours(self) -> list[str]:
         return sorted(text for key, text in self.rules.items() if key not in THEIRS)
