@@ -272,13 +272,16 @@ class Machine:
         self, *argv: str, user: str = "root", check: bool = True, stdin: str = "", timeout: float = 30
     ) -> subprocess.CompletedProcess[str]:
         """Run a command line through OpenSSH's own client, as one of root, kim, lee, park."""
+        return run([*self.ssh_client(user), *argv], check=check, stdin=stdin, timeout=timeout)
+
+    def ssh_client(self, user: str) -> list[str]:
+        """How OpenSSH's own client is called, up to the command."""
         known = self.folder / "known_hosts"
         if not known.exists():
             known.write_text(f"{self.known_host()}\n", encoding="utf-8")
         settings = {"UserKnownHostsFile": str(known), "BatchMode": "yes", "ConnectTimeout": "5", "LogLevel": "ERROR"}
         options = [f"-o{name}={value}" for name, value in settings.items()]
-        client = ["ssh", "-F", "none", "-i", str(self.lab.golden.key), *options, f"{user}@{self.ip}"]
-        return run([*client, *argv], check=check, stdin=stdin, timeout=timeout)
+        return ["ssh", "-F", "none", "-i", str(self.lab.golden.key), *options, f"{user}@{self.ip}"]
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file inside, with the folders above it; the host must be on."""

@@ -1,7 +1,8 @@
 """What a lab host is made of: an overlay, a network namespace on our bridge, and a cgroup in every hierarchy.
 
-Everything carries our name (``plab``), and only what carries it is ever stopped or removed. A second lab can work beside
-the first under another name and network: PROVISION_LAB_NAME (at most four letters) and PROVISION_LAB_NETWORK (10.79.0).
+Everything carries our name (``plab``), and only what carries it is ever stopped or removed. A second lab can
+work beside the first under another name and network: PROVISION_LAB_NAME (at most four letters), PROVISION_LAB_NETWORK
+(such as 10.79.0).
 """
 
 from __future__ import annotations

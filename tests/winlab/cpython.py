@@ -15,7 +15,7 @@ from pathlib import Path
 from ..interpreters import Archive, deterministic, mirror
 from ..lab.shell import LabError, run
 from .stages import compile_program
-from .tools import debian_source, install_for_windows
+from .tools import COMPILER, OBJDUMP, debian_source, install_for_windows
 
 VERSION = "3.11.9"
 BINARIES = "panda3d==1.10.16"
@@ -91,12 +91,13 @@ def _compile(work: Path, home: Path) -> None:
     compile_program("venvlauncher", nt / "python.exe")
     for name in ("pythonw", "venvlauncher", "venvwlauncher"):
         shutil.copy(nt / "python.exe", nt / f"{name}.exe")
-    table = run(["x86_64-w64-mingw32-objdump", "-p", str(home / "python311.dll")]).stdout
-    exports = [line.split()[-1] for line in table.partition("[Ordinal/Name Pointer]")[2].splitlines()[1:] if "]" in line]
+    table = run([OBJDUMP, "-p", str(home / "python311.dll")]).stdout
+    names = table.partition("[Ordinal/Name Pointer]")[2].splitlines()[1:]
+    exports = [line.split()[-1] for line in names if "]" in line]
     lines = ["LIBRARY python3.dll", "EXPORTS", *(f"  {name} = python311.{name}" for name in exports)]
     (work / "python3.def").write_text("\n".join(lines), encoding="utf-8")
     (work / "python3.c").write_text(FORWARDER, encoding="utf-8")
-    link = ["x86_64-w64-mingw32-gcc", "-shared", "-nostartfiles", "-e", "DllMain", "-o", str(home / "python3.dll")]
+    link = [COMPILER, "-shared", "-nostartfiles", "-e", "DllMain", "-o", str(home / "python3.dll")]
     run([*link, str(work / "python3.c"), str(work / "python3.def")], timeout=60)
 
 

@@ -15,7 +15,7 @@ from .stand_in import Options, StandIn, StandIns
 
 
 class StandInFactory(Protocol):
-    """``stand_ins(2, shell="powershell", codepage=949)``: booted fresh stand-ins; see `Options` for what can be said."""
+    """``stand_ins(2, shell="powershell", codepage=949)``: booted fresh stand-ins; see `Options`."""
 
     def __call__(self, count: int = 1, mem: str = "6G", **options: Any) -> list[StandIn]: ...
 

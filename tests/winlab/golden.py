@@ -104,8 +104,8 @@ def _build_drive(root: Path) -> None:
         raise LabError("Wine did not finish its drive C:")
     drive = root / DRIVE_C
     (drive / "users").rename(drive / "Users")
-    for folder in [entry for entry in (drive / "Users" / USER).iterdir() if entry.is_symlink()]:
-        folder.unlink()  # Wine's links into /root
+    for link in [entry for entry in (drive / "Users" / USER).iterdir() if entry.is_symlink()]:
+        link.unlink()  # Wine's links into /root
     for folder in ("Desktop", "Documents", "Downloads", "AppData/Local/Temp"):
         (drive / "Users" / USER / folder).mkdir(parents=True, exist_ok=True)
     for folder in ("ProgramData/ssh", "windows/system32/Tasks"):

@@ -1,4 +1,4 @@
-"""The registry: the file that makes Wine's fresh one a Windows machine's, another user's name in it, and its exports."""
+"""The registry: what makes Wine's fresh one a Windows machine's, another user's name in it, and its exports."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def golden_registry() -> bytes:
     """Return the .reg file with a Windows machine's environment and with our programs before Wine's."""
     temp = {"TEMP": _expand(rf"{_SYSTEM}\TEMP"), "TMP": _expand(rf"{_SYSTEM}\TEMP")}
     machine = {
-        **{"PATH": "-", "winsysdir": "-", "PROMPT": "-"},  # Wine's own
+        "PATH": "-",
+        "winsysdir": "-",
+        "PROMPT": "-",  # Wine's own
         "Path": _expand(_MACHINE_PATH),
         "ComSpec": _expand(rf"{_SYSTEM}\system32\cmd.exe"),
         "DriverData": _text(r"C:\Windows\System32\Drivers\DriverData"),
@@ -50,7 +52,8 @@ def golden_registry() -> bytes:
     }
     user = {
         "Path": _expand(rf"{_PROFILE}\Microsoft\WindowsApps;"),
-        **{"TEMP": _expand(rf"{_PROFILE}\Temp"), "TMP": _expand(rf"{_PROFILE}\Temp")},
+        "TEMP": _expand(rf"{_PROFILE}\Temp"),
+        "TMP": _expand(rf"{_PROFILE}\Temp"),
     }
     keys: dict[str, dict[str, str]] = {
         MACHINE_ENVIRONMENT: machine,

@@ -16,7 +16,7 @@ from .tools import COMPILER
 HERE = Path(__file__).parent
 LONGEST_BUILD = 900.0
 """Seconds that another session's build may take on a busy machine."""
-_UNUSED = 2 * 86400.0
+_UNUSED = 86400.0
 
 
 def fingerprint(*parts: str | Path) -> str:
@@ -32,7 +32,7 @@ def stage(home: Path, name: str, key: str, build: Callable[[Path], None]) -> Pat
     """Return the folder of a stage; ``build(folder)`` makes it if nobody did before.
 
     A build that broke off is never taken for a finished one: only a finished one gets the name. Stages of other inputs
-    are removed when nobody has used them for two days.
+    are removed when nobody has used them for a day.
     """
     place = home / f"{name}-{key}"
     with locked(home / f"{name}.lock", f"the {name} of the stand-ins", LONGEST_BUILD):

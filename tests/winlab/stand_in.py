@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from ..lab import plumbing
 from ..lab.listing import Entry, Listing, disk
 from ..lab.machines import Lab, Machine, Process, SshdLog
-from ..lab.shell import LabError, LabTimeout, run, tools_env, wait_until
+from ..lab.shell import LabError, run, tools_env
 from . import registry
 from .golden import DRIVE_C, USER, Golden, first_user, golden
 from .stages import HERE
@@ -47,7 +45,7 @@ OWN = re.compile(
     re.I,
 )
 """Processes that are the stand-in itself."""
-NOISE = re.compile(r"(?i)^/windows/(temp|inf|system32/(gecko|mono))(/|$)|/\.update-timestamp$|^/Users/[^/]+/(Temp|Recent)(/|$)")
+NOISE = re.compile(r"(?i)^/windows/temp(/|$)")
 
 Shell = Literal["cmd", "powershell"]
 End = Literal["process", "tree"]
@@ -87,6 +85,11 @@ class StandIn(Machine):
     @property
     def user(self) -> str:
         return self.options.user
+
+    @property
+    def encoding(self) -> str:
+        """The code page's name in Python, such as ``cp949``."""
+        return f"cp{self.options.codepage}"
 
     @property
     def home(self) -> str:
@@ -156,8 +159,8 @@ class StandIn(Machine):
         """As ``Restart-Service sshd``: new sessions see the changed machine environment."""
         self._control("restart-sshd")
 
-    def set(self, **settings: str | float) -> None:
-        """Change ``end``, ``restart``, ``console``, ``hang`` or ``speed`` of a running stand-in; see host/services.py."""
+    def change(self, **settings: str | float) -> None:
+        """Change ``end``, ``restart``, ``console``, ``hang`` or ``speed`` of a running stand-in; see README.md."""
         self._control("set", *(f"{name}={value}" for name, value in settings.items()))
 
     # -- inside --------------------------------------------------------------------------------------------------------
@@ -166,23 +169,28 @@ class StandIn(Machine):
         self, argv: Sequence[str], check: bool = True, stdin: str | bytes | None = None, timeout: float = 30
     ) -> subprocess.CompletedProcess[str]:
         """Run a Windows program as the administrator, without SSH; its output is decoded from the code page."""
-        return self.inside(["/usr/bin/python3", "-IS", f"/{PROGRAMS}/run.py", *argv], check, stdin, timeout)
+        program = [*self._entrance(), "/usr/bin/python3", "-IS", f"/{PROGRAMS}/run.py", *argv]
+        return run(program, check=check, stdin=stdin, timeout=timeout, encoding=self.encoding)
 
     def inside(
         self, argv: Sequence[str], check: bool = True, stdin: str | bytes | None = None, timeout: float = 30
     ) -> subprocess.CompletedProcess[str]:
         """Run a Linux command on the stand-in, under Windows so to say."""
+        return run([*self._entrance(), *argv], check=check, stdin=stdin, timeout=timeout)
+
+    def _entrance(self) -> list[str]:
         leader = self.leader()
         if leader is None:
             raise LabError(f"stand-in {self.name} is off")
-        enter = ["nsenter", "-t", str(leader), "-m", "-u", "-i", "-n", "-p", "--", "chroot", str(self._root), *INSIDE]
-        return run([*enter, *argv], check=check, stdin=stdin, timeout=timeout)
+        spaces = ["-m", "-u", "-i", "-n", "-p"]
+        return ["nsenter", "-t", str(leader), *spaces, "--", "chroot", str(self._root), *INSIDE]
 
     def ssh(
         self, *argv: str, user: str = "", check: bool = True, stdin: str = "", timeout: float = 30
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command line through OpenSSH's own client."""
-        return super().ssh(*argv, user=user or self.user, check=check, stdin=stdin, timeout=timeout)
+        """Run a command line through OpenSSH's own client; what it says is decoded from the code page."""
+        client = self.ssh_client(user or self.user)
+        return run([*client, *argv], check=check, stdin=stdin, timeout=timeout, encoding=self.encoding)
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file, with the folders above it; ``path`` as Windows has it, line ends as they are in ``text``."""
@@ -298,9 +306,13 @@ class StandIn(Machine):
         if self.user != USER:
             self._rename_user()
         settings = {
-            **{"name": self.name, "user": self.user, "addr": self.ip, "port": 22},
-            **{"codepage": options.codepage, "shell": options.shell, "python": options.python},
-            **{"end": options.end, "restart": options.restart, "console": int(options.console), "hang": 0, "speed": 1},
+            **asdict(options),
+            "name": self.name,
+            "addr": self.ip,
+            "port": 22,
+            "console": int(options.console),
+            "hang": 0,
+            "speed": 1,
         }
         (root / CONFIG).write_text(json.dumps(settings, indent=1), encoding="utf-8")
 

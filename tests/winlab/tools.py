@@ -14,6 +14,7 @@ from uv import find_uv_bin
 from ..lab.shell import LabUnavailable, run
 
 COMPILER = "x86_64-w64-mingw32-gcc"
+OBJDUMP = "x86_64-w64-mingw32-objdump"
 NEEDED = {
     "mmdebstrap": "mmdebstrap",
     COMPILER: "gcc-mingw-w64-x86-64-win32",

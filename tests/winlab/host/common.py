@@ -117,7 +117,7 @@ def look_up(base, parts):
 
 
 def unix_path(windows, cwd="C:\\"):
-    """C:\\dir\\file (also relative to cwd, also with /) -> Linux path, ignoring case; None for a drive that is not there."""
+    """C:\\dir\\file (also relative to cwd, also with /) -> Linux path, ignoring case; None if there is no drive."""
     text = windows.replace("/", "\\")
     if text[1:2] != ":":
         text = (cwd[:2] + text) if text.startswith("\\") else cwd.rstrip("\\") + "\\" + text
@@ -169,7 +169,7 @@ def split_command_line(line):
 
 
 def in_use(path):
-    """None, 'image' (a running program or loaded DLL) or 'open': by Wine's own processes, which Linux would not stop us from replacing."""
+    """None, 'image' (a running program or loaded DLL) or 'open', by Wine's processes: Linux would let us replace it."""
     real, found = os.path.realpath(path), None
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:

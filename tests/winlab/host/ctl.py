@@ -6,7 +6,7 @@ import sys
 
 with open("/run/stand-in/port") as file:
     link = socket.create_connection(("127.0.0.1", int(file.read())))
-body = "\0".join(["ctl"] + sys.argv[1:]).encode("utf-16-le")
+body = "\0".join(["ctl", *sys.argv[1:]]).encode("utf-16-le")
 link.sendall(b"H" + struct.pack("<I", len(body)) + body)
 stream = link.makefile("rb")
 while True:

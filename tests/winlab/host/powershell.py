@@ -1,15 +1,16 @@
-"""powershell.exe of Windows PowerShell 5.1, as far as it can be had without PowerShell: it reads the command line as 5.1 does, checks
-the syntax (tree-sitter-powershell), refuses what only PowerShell 7 knows (&& || ?? ??= ?. ternary -Parallel), and then runs
-only these statements itself; with anything else it does nothing and ends with "stand-in: this PowerShell is not simulated", exit code 1:
-    & 'C:\\path\\x.exe' arg 'arg 2' "arg $env:X"     x.exe arg ...       (arguments as 5.1 passes them: spaces get quotes,
+"""powershell.exe of Windows PowerShell 5.1, as far as it can be had without PowerShell: it reads the command line as
+5.1 does, checks the syntax (tree-sitter-powershell), refuses what only PowerShell 7 knows (&& || ?? ??= ?. ternary
+-Parallel), and then runs only these statements itself; with anything else it does nothing and ends with "stand-in:
+this PowerShell is not simulated", exit code 1:
+    & 'C:\\path\\x.exe' arg 'arg 2' "arg $env:X"     x.exe arg ...       (as 5.1 passes them: spaces get quotes,
                                                                           quotes inside are NOT escaped)
     exit, exit N, exit $LASTEXITCODE                 $env:X = '...'      $name = '...'
     'text'  "text $env:X"  $env:X  $LASTEXITCODE     Write-Output/Write-Host/echo TEXT
     $PSVersionTable.PSVersion.Major | .ToString()    Restart-Service sshd
     [Console]::OutputEncoding = [Text.Encoding]::UTF8
-Exit codes as in about_PowerShell_exe: exit N gives N; else -Command and -EncodedCommand give 0, or 1 when the last program failed;
--File gives 0. -File needs -ExecutionPolicy Bypass (or another permissive one): the default policy of Windows clients is Restricted.
-A script file without BOM is read in the ANSI code page."""
+Exit codes as in about_PowerShell_exe: exit N gives N; else -Command and -EncodedCommand give 0, or 1 when the last
+program failed; -File gives 0. -File needs -ExecutionPolicy Bypass (or another permissive one): the default policy
+of Windows clients is Restricted. A script file without BOM is read in the ANSI code page."""
 
 import base64
 import re
@@ -34,6 +35,10 @@ VALUES = [
     "ex",
 ]
 SEVEN = {"&&", "||", "??", "??=", "?.", "?[", "ternary_expression"}
+PROGRAM = re.compile(
+    r"""(?:(?:[A-Za-z]:\\[^\s'"]*|[\w.-]+)\.(exe|cmd|bat)|schtasks|netsh|setx|icacls|whoami|tar|taskkill|reg)(\s|$)""",
+    re.I,
+)
 WORD = re.compile(r"""\s*(?:'((?:[^']|'')*)'|"((?:[^"`]|`.|"")*)"|([^\s'"|;&<>()`]+(?:(?<=[=:])'(?:[^']|'')*')?))""")
 
 
@@ -56,7 +61,7 @@ def command_line(call):
         arg = args.pop(0)
         name = arg[1:].lower() if arg[:1] in "-/" and len(arg) > 1 else None
         if name is None:
-            return "command", " ".join([arg] + args), policy
+            return "command", " ".join([arg, *args]), policy
         if name in ("c",) or ("command".startswith(name) and len(name) > 1):
             text = " ".join(args)
             if text == "-":
@@ -71,7 +76,8 @@ def command_line(call):
                 return "command", base64.b64decode(args.pop(0), validate=True).decode("utf-16-le"), policy
             except (IndexError, ValueError):
                 raise SyntaxRefused(
-                    "Cannot process the command because the value specified with -EncodedCommand is not properly encoded. "
+                    "Cannot process the command because the value specified with -EncodedCommand is not properly "
+                    "encoded. "
                     "The value must be Base64 encoded."
                 ) from None
         hit = [s for s in SWITCHES if s.startswith(name) and len(name) > 2]
@@ -108,7 +114,8 @@ def check(text):
         ):
             at(
                 node,
-                f"The token '{data[node.start_byte : node.end_byte].decode()}' is not a valid statement separator in this version.",
+                f"The token '{data[node.start_byte : node.end_byte].decode()}' is not a valid statement "
+                f"separator in this version.",
             )
         if node.type == "ERROR" or node.is_missing:
             at(node, "Unexpected token or missing terminator.")
@@ -211,7 +218,7 @@ class Runner:
             value = self.single(text)
             return lambda: self.print(value())
         m = re.match(r"&\s*(.+)", text, re.S)
-        if m or re.match(r'(?:[A-Za-z]:\\[^\s\'"]*|[\w.-]+)\.(exe|cmd|bat)(\s|$)', text, re.I):
+        if m or PROGRAM.match(text):
             line = m[1] if m else text
             if not self.words(line):
                 raise NotSimulated(text)
@@ -235,7 +242,8 @@ class Runner:
         self.ok = code == 0
         if code == 9009 and not unix_path(words[0], self.call.cwd):
             self.call.err(
-                f"{words[0]} : The term '{words[0]}' is not recognized as the name of a cmdlet, function, script file, or operable program.\n"
+                f"{words[0]} : The term '{words[0]}' is not recognized as the name of a cmdlet, function, script "
+                f"file, or operable program.\n"
             )
 
 
@@ -254,7 +262,8 @@ def main(call):
                     data = file.read()
             except OSError:
                 raise SyntaxRefused(
-                    f"The argument '{text[0]}' to the -File parameter does not exist. Provide the path to an existing '.ps1' file "
+                    f"The argument '{text[0]}' to the -File parameter does not exist. Provide the path to an "
+                    f"existing '.ps1' file "
                     "as an argument to the -File parameter."
                 ) from None
             if len(text) > 1:

@@ -1,13 +1,13 @@
 """The Task Scheduler service of a stand-in host.
 
-Tasks lie as UTF-16 XML in C:\\Windows\\System32\\Tasks, as on Windows. A task's program runs outside every ssh session, with
-the machine's (and, unless it is SYSTEM, the user's) environment as it is in the registry at that moment, in C:\\Windows\\system32.
-Settings (`StandIn.set`), the default being what real Windows is reported to do:
-  end=process   /End and ExecutionTimeLimit end the action's own process only; its children live on unless they share its fate
-                (schtasks documentation: "stops only the instances of a program started by a scheduled task"; openclaw pull request 141744).
+Tasks lie as UTF-16 XML in C:\\Windows\\System32\\Tasks, as on Windows. A task's program runs outside every ssh
+session, with the machine's (and, unless it is SYSTEM, the user's) environment as it is in the registry at that
+moment, in C:\\Windows\\system32. Settings (`StandIn.change`), the default being what real Windows is reported to do:
+  end=process   /End and ExecutionTimeLimit end the action's own process only; its children live on unless they share
+                its fate (schtasks reference: "stops only the instances of a program started by a scheduled task").
                 end=tree ends all of them.
-  restart=launch  RestartOnFailure acts when the action could not be started, not when it ends with an exit code ([MS-TSCH] 2.5.4.2;
-                codex-router issue 581). restart=exit also takes a non-zero exit code for a failure.
+  restart=launch  RestartOnFailure acts when the action could not be started, not when it ends with an exit code
+                ([MS-TSCH] 2.5.4.2). restart=exit also takes a non-zero exit code for a failure.
   console=0     nobody is logged on at the console, so InteractiveToken tasks do not start (result 0x800710E0).
   speed=N       the scheduler's clock runs N times faster (intervals, limits, delays), for tests."""
 
@@ -158,7 +158,7 @@ class Scheduler:
         self.log, self.closing, self.tasks, self.timers, self.lock = log, False, {}, [], threading.RLock()
         self.folder = look_up(DRIVE_C, ["windows", "system32", "Tasks"])
 
-    # --- the store -------------------------------------------------------------------------------------------------------------------
+    # --- the store --------------------------------------------------------------------------------
     def load(self):
         os.makedirs(self.folder, exist_ok=True)
         history = load_json("tasks", {})
@@ -205,9 +205,9 @@ class Scheduler:
         os.unlink(self.file(task.path))
         self.save()
 
-    # --- running ---------------------------------------------------------------------------------------------------------------------
+    # --- running ----------------------------------------------------------------------------------
     def start(self, task, why):
-        """Returns False when the task's own conditions forbid it (the caller of /Run is told SUCCESS all the same, as on Windows)."""
+        """Returns False when the task's own conditions forbid it (whoever says /Run is told SUCCESS all the same)."""
         with self.lock:
             if task.logon in ("InteractiveToken", "InteractiveTokenOrPassword") and not config()["console"]:
                 self.log(f"task {task.path}: not started, nobody is logged on interactively")
@@ -236,7 +236,7 @@ class Scheduler:
                 return
             time.sleep(0.05)
 
-    # --- triggers --------------------------------------------------------------------------------------------------------------------
+    # --- triggers ---------------------------------------------------------------------------------
     def sleep(self, duration, instance=None):
         end = time.monotonic() + duration / (config()["speed"] or 1)
         while time.monotonic() < end and not self.closing and not (instance and instance.ended):

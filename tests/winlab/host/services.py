@@ -1,5 +1,6 @@
-"""services.py: the "system services" of one stand-in host, in Linux Python beside Wine: starts Wine and sshd, keeps the Task Scheduler,
-and answers the shims (schtasks.exe, netsh.exe, ... are thin clients: win/shim.c shows the frames)."""
+"""services.py: the "system services" of one stand-in host, in Linux Python beside Wine: starts Wine and sshd, keeps
+the Task Scheduler, and answers the shims (schtasks.exe, netsh.exe, ... are thin clients: win/shim.c shows the
+frames)."""
 
 import os
 import shutil
@@ -13,11 +14,13 @@ import time
 import traceback
 
 sys.path[:0] = ["/opt/stand-in", "/opt/stand-in-site"]
+import icacls  # noqa: E402
+import netsh  # noqa: E402
 import powershell  # noqa: E402
 import scheduler  # noqa: E402
 import schtasks  # noqa: E402
 import tools  # noqa: E402
-from common import (
+from common import (  # noqa: E402
     DRIVE_C,
     LAUNCH,
     PREFIX,
@@ -34,9 +37,9 @@ from common import (
 
 SHIMS = {
     "schtasks": schtasks.main,
-    "netsh": tools.netsh,
+    "netsh": netsh.netsh,
     "setx": tools.setx,
-    "icacls": tools.icacls,
+    "icacls": icacls.icacls,
     "whoami": tools.whoami,
     "tar": tools.tar,
     "powershell": powershell.main,
@@ -121,7 +124,7 @@ class Daemon:
         self.scheduler = scheduler.Scheduler(log)
 
     def start_sshd(self):
-        """The service's environment is what HKLM held when it started: sessions see that, not what setx /M wrote since."""
+        """Sessions see the environment that HKLM held when the service started, not what setx /M wrote since."""
         if self.sshd:
             self.sshd.terminate()
             self.sshd.wait()

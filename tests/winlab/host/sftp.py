@@ -1,7 +1,8 @@
-"""SFTP server (protocol version 3) that behaves like Win32-OpenSSH's: paths are /C:/dir/file, / lists the drives, names ignore case,
-backslashes are separators, a name with one of <>:"|?* is refused, a file in use cannot be removed or replaced and a running program not
-be written. chmod/chown do nothing, there are no links. Rename onto an existing file fails; posix-rename@openssh.com replaces it.
-A path without a leading slash is relative to the home directory, C:/x too (true of some versions, so better not relied on)."""
+"""SFTP server (protocol version 3) that behaves like Win32-OpenSSH's: paths are /C:/dir/file, / lists the drives,
+names ignore case, backslashes are separators, a name with one of <>:"|?* is refused, a file in use cannot be
+removed or replaced and a running program not be written. chmod/chown do nothing, there are no links. Rename onto an
+existing file fails; posix-rename@openssh.com replaces it. A path without a leading slash is relative to the home
+directory, C:/x too (true of some versions, so better not relied on)."""
 
 import errno
 import os
@@ -151,7 +152,7 @@ def answer(kind, r):
         if path == "/":
             return new_handle([(b"C:", ROOT)])
         entries = []
-        for name in [".", ".."] + os.listdir(DRIVE_C + path[3:]):
+        for name in [".", "..", *os.listdir(DRIVE_C + path[3:])]:
             try:
                 entries.append((os.fsencode(name), attributes(os.stat(DRIVE_C + path[3:] + "/" + name))))
             except OSError:

@@ -1,14 +1,16 @@
 """Reads a Task Scheduler definition as strictly as the service does.
 
-Follows Microsoft's "Task Scheduler Schema" and [MS-TSCH] 2.5: Task, RegistrationInfo, Principal, Settings, Exec, Repetition and
-RestartOnFailure are xs:all (any order, each at most once), Triggers and Actions are choices, a trigger's own elements (Delay, UserId,
-ScheduleByDay, ...) come after those every trigger has. The order among the latter is not checked: Microsoft's examples and exports
-disagree with the schema there. logonType has no "ServiceAccount" (that is PowerShell's word; SYSTEM is UserId S-1-5-18 without
-a LogonType). RestartOnFailure/Count: the schema says 1..255, the user interface and many real exports go to 999, which is accepted.
+Follows Microsoft's "Task Scheduler Schema" and [MS-TSCH] 2.5: Task, RegistrationInfo, Principal, Settings, Exec,
+Repetition and RestartOnFailure are xs:all (any order, each at most once), Triggers and Actions are choices, a
+trigger's own elements (Delay, UserId, ScheduleByDay, ...) come after those every trigger has. The order among the
+latter is not checked: Microsoft's examples and exports disagree with the schema there. logonType has no
+"ServiceAccount" (that is PowerShell's word; SYSTEM is UserId S-1-5-18 without a LogonType). RestartOnFailure/Count:
+the schema says 1..255, the user interface and many real exports go to 999, which is accepted.
 
-Encodings, from reports of what schtasks accepts: UTF-16LE with BOM (declared UTF-16 or nothing), or the ANSI code page (ASCII here)
-without an encoding declaration. UTF-8 with BOM and UTF-16BE: "(1,2)::ERROR: incorrect document syntax". A declaration that is not
-the real encoding: "(1,40)::ERROR: unable to switch the encoding". Declared UTF-8 in 8 bits is uncertain and refused."""
+Encodings, from reports of what schtasks accepts: UTF-16LE with BOM (declared UTF-16 or nothing), or the ANSI code
+page (ASCII here) without an encoding declaration. UTF-8 with BOM and UTF-16BE: "(1,2)::ERROR: incorrect document
+syntax". A declaration that is not the real encoding: "(1,40)::ERROR: unable to switch the encoding". Declared UTF-8
+in 8 bits is uncertain and refused."""
 
 import re
 import xml.parsers.expat
@@ -95,7 +97,7 @@ def tree(text):
     return root[0]
 
 
-# --- values ---------------------------------------------------------------------------------------------------------------------------
+# --- values ---------------------------------------------------------------------------------------
 def seconds(text):
     """ISO 8601 duration -> seconds, None if it is none (months and years count 30 and 365 days)."""
     m = re.fullmatch(r"P(?=.)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?", text)
@@ -132,7 +134,7 @@ date_time = pattern(
 )
 guid = pattern(r"\{[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}")
 DAY31 = 31 * 86400
-# --- elements: name -> (content, required, first version that has it); content is a check of the text or a dict of elements --------------
+# --- elements: name -> (content, required, first version that has it); content: a check of the text, or elements
 
 
 def optional(**elements):

@@ -1,169 +1,16 @@
-"""netsh, setx, icacls, whoami, tar: only what a provisioner needs, strict, everything else refused."""
+"""setx, whoami, tar: only what a provisioner needs, strict, everything else refused."""
 
 import os
 import re
 import subprocess
 
-from common import DRIVE_C, USER_SID, in_use, load_json, look_up, save_json, unix_path
-
-# --- netsh --------------------------------------------------------------------------------------------------------------------------------
-# Follows "Netsh AdvFirewall Firewall Commands": keyword=value after add/delete/show rule; name, dir and action are required by add; unknown
-# keywords and values are errors (rc 1); add never replaces: the same name twice makes two rules; delete and show need name=.
-RULE_KEYS = {
-    "name",
-    "dir",
-    "action",
-    "program",
-    "service",
-    "description",
-    "enable",
-    "profile",
-    "localip",
-    "remoteip",
-    "localport",
-    "remoteport",
-    "protocol",
-    "interfacetype",
-    "rmtcomputergrp",
-    "rmtusrgrp",
-    "edge",
-    "security",
-}
-PORTS = r"(\d{1,5}(-\d{1,5})?)(,\d{1,5}(-\d{1,5})?)*|any|rpc|rpc-epmap|iphttps|ipht"
-VALUES = {
-    "dir": "in|out",
-    "action": "allow|block|bypass",
-    "enable": "yes|no",
-    "localport": PORTS,
-    "remoteport": PORTS.replace("|ipht", ""),
-    "profile": r"(public|private|domain|any)(,(public|private|domain))*",
-    "protocol": r"\d{1,3}|icmpv4(:.*)?|icmpv6(:.*)?|tcp|udp|any",
-    "interfacetype": "wireless|lan|ras|any",
-    "edge": "yes|deferapp|deferuser|no",
-    "security": "authenticate|authenc|authdynenc|notrequired",
-}
-NETSH_KOREAN = {
-    "Ok.": "확인됩니다.",
-    "No rules match the specified criteria.": "지정된 조건과 일치하는 규칙이 없습니다.",
-    "Deleted %d rule(s).": "%d개의 규칙이 삭제되었습니다.",
-}
-EXCLUDED = [(5357, 5357), (49681, 49780), (50000, 50059)]
+from common import USER_SID, in_use, look_up, unix_path
 
 
-def netsh(call):
-    def say(text):
-        return NETSH_KOREAN.get(text, text) if call.korean else text
-
-    def refuse(text):
-        call.out(f"\n{say(text)}\n\n")
-        return 1
-
-    words = [w.lower() for w in call.args]
-    if words[:2] in (["int", "ipv4"], ["interface", "ipv4"], ["int", "ip"], ["interface", "ip"]) and words[2:4] == [
-        "show",
-        "excludedportrange",
-    ]:
-        if words[4:] and words[4] not in ("protocol=tcp", "tcp", "protocol=udp", "udp"):
-            return refuse("The syntax supplied for this command is not valid. Check help for the correct syntax.")
-        call.out(
-            "\nProtocol tcp Port Exclusion Ranges\n\nStart Port    End Port      \n----------    --------      \n"
-            + "".join("%10d  %10d      \n" % r for r in EXCLUDED)
-            + "\n* - Administered port exclusions.\n\n"
-        )
-        return 0
-    if (
-        words[:2] != ["advfirewall", "firewall"]
-        or len(words) < 4
-        or words[3] != "rule"
-        or words[2] not in ("add", "delete", "show", "set")
-    ):
-        return refuse(
-            "stand-in: this netsh command is not simulated (The following command was not found: %s.)"
-            % " ".join(call.args)
-        )
-    verb, rules, given = words[2], load_json("firewall", []), {}
-    if verb == "set":
-        return refuse("stand-in: netsh advfirewall firewall set rule is not simulated")
-    for arg in call.args[4:]:
-        key, equals, value = arg.partition("=")
-        key = key.lower()
-        if not equals and verb == "show" and key == "verbose":
-            given["verbose"] = "yes"
-            continue
-        if not equals or key not in RULE_KEYS | ({"type"} if verb == "show" else set()) or key in given:
-            return refuse(
-                f"'{arg}' is not a valid argument for this command.\nThe syntax supplied for this command is not valid. Check help for the correct syntax."
-            )
-        if not value or (key in VALUES and not re.fullmatch(VALUES[key], value, re.I)):
-            return refuse("A specified value is not valid.")
-        if key.endswith("port") and any(not 0 <= int(n) <= 65535 for n in re.findall(r"\d+", value)):
-            return refuse("A specified port value is not valid.")
-        given[key] = value
-    if "name" not in given or (
-        verb == "add" and (given["name"].lower() == "all" or "dir" not in given or "action" not in given)
-    ):
-        return refuse(
-            "One or more essential parameters were not entered.\nVerify that the required parameters, and then enter the command again."
-        )
-    if verb == "add":
-        if ("localport" in given or "remoteport" in given) and given.get("protocol", "any").lower() not in (
-            "tcp",
-            "udp",
-        ):
-            return refuse("A port can be specified only if the protocol is TCP or UDP.")
-        save_json(
-            "firewall",
-            rules
-            + [
-                {
-                    "enable": "yes",
-                    "profile": "public,private,domain",
-                    "protocol": "any",
-                    "localip": "any",
-                    "remoteip": "any",
-                    **given,
-                }
-            ],
-        )
-        call.out("\n".join([say("Ok."), "", ""]))
-        return 0
-    filters = {k: v.lower() for k, v in given.items() if k not in ("verbose", "type")}
-    if filters.get("name") == "all":
-        del filters["name"]
-    hit = [r for r in rules if all(str(r.get(k, "")).lower() == v for k, v in filters.items())]
-    if not hit:
-        return refuse("No rules match the specified criteria.")
-    if verb == "delete":
-        save_json("firewall", [r for r in rules if r not in hit])
-        call.out("\n" + say("Deleted %d rule(s).") % len(hit) + "\n" + say("Ok.") + "\n\n")
-        return 0
-    labels = [
-        ("Enabled", "enable"),
-        ("Direction", "dir"),
-        ("Profiles", "profile"),
-        ("Grouping", ""),
-        ("LocalIP", "localip"),
-        ("RemoteIP", "remoteip"),
-        ("Protocol", "protocol"),
-        ("LocalPort", "localport"),
-        ("RemotePort", "remoteport"),
-        ("Edge traversal", "edge"),
-    ]
-    if "verbose" in given:
-        labels += [("Program", "program"), ("Service", "service")]
-    for rule in hit:
-        call.out(f"\n{'Rule Name:':<38}{rule['name']}\n{'-' * 70}\n")
-        for label, key in labels + [("Action", "action")]:
-            value = rule.get(key, "No" if key == "edge" else "Any" if key.endswith("port") else "")
-            if not (key.endswith("port") and rule["protocol"].lower() not in ("tcp", "udp")):
-                call.out(f"{label + ':':<38}{value.upper() if key == 'protocol' else value[:1].upper() + value[1:]}\n")
-    call.out(say("Ok.") + "\n\n")
-    return 0
-
-
-# --- setx ---------------------------------------------------------------------------------------------------------------------------------
-# Follows the setx reference: setx NAME VALUE [/M]; value cut at 1024 characters with a warning, %NAME% kept only as typed (cmd has
-# expanded it before), REG_EXPAND_SZ when a % is left; not visible to running processes. /S, /K, /F, /X are not simulated.
+# --- setx -----------------------------------------------------------------------------------------
+# Follows the setx reference: setx NAME VALUE [/M]; value cut at 1024 characters with a warning, %NAME% kept only as
+# typed (cmd has expanded it before), REG_EXPAND_SZ when a % is left; not visible to running processes. /S, /K, /F, /X
+# are not simulated.
 def setx(call):
     args = [a for a in call.args if a.lower() not in ("/m", "-m")]
     machine = len(args) < len(call.args)
@@ -189,115 +36,9 @@ def setx(call):
     return 0
 
 
-# --- icacls -------------------------------------------------------------------------------------------------------------------------------
-# Follows the icacls reference: /grant[:r] /deny /remove[:g|:d] /inheritance:e|d|r /setowner /reset with /T /C /L /Q; accounts are names or
-# *SIDs; an account that does not exist is an error (1332). ACLs are recorded (acls.json), not enforced.
-PERMISSION = re.compile(r"(\((?:OI|CI|IO|NP|I)\))*(?:[NFMRWD]|RX|\((?:[A-Z]{1,3})(?:,[A-Z]{1,3})*\))$", re.I)
-KNOWN = {
-    "system",
-    "administrators",
-    "users",
-    "everyone",
-    "authenticated users",
-    "builtin\\administrators",
-    "builtin\\users",
-    "creator owner",
-    "nt authority\\system",
-    "nt authority\\authenticated users",
-    "owner rights",
-}
-KNOWN_SIDS = re.compile(r"S-1-(1-0|3-[014]|5-(11|18|19|20)|5-32-5\d\d)$", re.I)
-
-
-def icacls(call):
-    def fail(text, code):
-        call.out(f"{text}\n" if text else "")
-        call.out("Successfully processed 0 files; Failed processing 1 files\n" if code != 87 else "")
-        return code
-
-    if not call.args or call.args[0].startswith("/"):
-        return fail('Invalid parameter "%s"' % (call.args[0] if call.args else ""), 87)
-    shown = call.args[0]
-    path = unix_path(shown, call.cwd)
-    user = call.config["user"].lower()
-
-    def exists(account):
-        low = account.lower()
-        if low.startswith("*"):
-            return bool(KNOWN_SIDS.match(low[1:])) or low[1:] == USER_SID.lower()
-        return low in KNOWN or low.split("\\")[-1] == user
-
-    inherited = [
-        ["NT AUTHORITY\\SYSTEM", "(I)(F)"],
-        ["BUILTIN\\Administrators", "(I)(F)"],
-        ["BUILTIN\\Users", "(I)(RX)"],
-    ]
-    if path is None or not os.path.lexists(path):
-        return fail(f"{shown}: The system cannot find the file specified.", 2)
-    store = load_json("acls", {})
-    key = path[len(DRIVE_C) :].lower()
-    acl = store.get(key, {"owner": "BUILTIN\\Administrators", "entries": inherited})
-    entries, i, changed = [list(e) for e in acl["entries"]], 1, False
-    while i < len(call.args):
-        option, _, suffix = call.args[i].lower().partition(":")
-        i += 1
-        if option in ("/t", "/c", "/l", "/q"):
-            continue
-        changed = True
-        if option == "/inheritance" and suffix in ("e", "d", "r"):
-            if suffix == "r":
-                entries = [e for e in entries if not e[1].startswith("(I)")]
-            elif suffix == "d":
-                entries = [[a, p.replace("(I)", "", 1)] for a, p in entries]
-            elif not any(e[1].startswith("(I)") for e in entries):
-                entries += inherited
-        elif option in ("/grant", "/deny") and suffix in ("", "r"):
-            taken = 0
-            while i < len(call.args) and not call.args[i].startswith("/"):
-                account, colon, permission = call.args[i].rpartition(":")
-                if not colon or not PERMISSION.match(permission):
-                    return fail(f'Invalid parameter "{call.args[i]}"', 87)
-                if not exists(account):
-                    return fail(f"{account}: No mapping between account names and security IDs was done.", 1332)
-                if suffix == "r":
-                    entries = [e for e in entries if e[0].lower() != account.lower() or e[1].startswith("(I)")]
-                entries.append(
-                    [
-                        account,
-                        ("(DENY)" if option == "/deny" else "")
-                        + (permission if "(" in permission else f"({permission.upper()})"),
-                    ]
-                )
-                i, taken = i + 1, taken + 1
-            if not taken:
-                return fail(f'Invalid parameter "{call.args[i - 1]}"', 87)
-        elif option == "/remove" and suffix in ("", "g", "d") and i < len(call.args):
-            if not exists(call.args[i]):
-                return fail(f"{call.args[i]}: No mapping between account names and security IDs was done.", 1332)
-            entries = [e for e in entries if e[0].lower() != call.args[i].lower() or e[1].startswith("(I)")]
-            i += 1
-        elif option == "/setowner" and i < len(call.args):
-            if not exists(call.args[i]):
-                return fail(f"{call.args[i]}: No mapping between account names and security IDs was done.", 1332)
-            acl["owner"], i = call.args[i], i + 1
-        elif option == "/reset":
-            entries = inherited
-        else:
-            return fail(f'Invalid parameter "{call.args[i - 1]}"', 87)
-    if changed:
-        store[key] = {"owner": acl["owner"], "entries": entries}
-        save_json("acls", store)
-        call.out(f"processed file: {shown}\n")
-    else:
-        pad = " " * len(shown)
-        call.out("\n".join(f"{shown if n == 0 else pad} {a}:{p}" for n, (a, p) in enumerate(entries)) + "\n\n")
-    call.out("Successfully processed 1 files; Failed processing 0 files\n")
-    return 0
-
-
-# --- whoami ------------------------------------------------------------------------------------------------------------------------------
+# --- whoami ---------------------------------------------------------------------------------------
 def whoami(call):
-    """whoami [/user | /groups | /priv] [/fo csv|list|table] [/nh]: an administrator with the full (elevated) token, as a key logon gets."""
+    """whoami [/user | /groups | /priv] [/fo csv|list|table] [/nh]: an administrator, as with a key logon."""
     user = call.config["name"].lower() + "\\" + call.config["user"].lower()
     args, style, head = [a.lower() for a in call.args], "table", True
     if "/nh" in args:
@@ -357,9 +98,9 @@ def whoami(call):
     return 0
 
 
-# --- tar ----------------------------------------------------------------------------------------------------------------------------------
+# --- tar ------------------------------------------------------------------------------------------
 def tar(call):
-    """tar.exe of Windows 10 1803+ is bsdtar: so is this one (Debian's), with Windows paths. Files in use are refused as on Windows."""
+    """tar.exe of Windows 10 1803+ is bsdtar: so is this one (Debian's). Files in use are refused."""
     argv, args, i, folder, archive, extract = ["bsdtar"], list(call.args), 0, call.cwd, None, False
     if args and not args[0].startswith("-"):
         args[0] = "-" + args[0]  # tar xzf ...
@@ -409,7 +150,8 @@ def tar(call):
             path = look_up(target, parts) if parts else ""
             if path.lower().endswith((".exe", ".dll", ".pyd")) and os.path.isfile(path) and in_use(path):
                 call.err(
-                    f"tar.exe: {name}: Can't unlink already-existing object: Permission denied\ntar.exe: Error exit delayed from previous errors.\n"
+                    f"tar.exe: {name}: Can't unlink already-existing object: Permission denied\ntar.exe: Error "
+                    f"exit delayed from previous errors.\n"
                 )
                 return 1
     done = subprocess.run(argv, cwd=target, input=data, capture_output=True)

@@ -1,8 +1,8 @@
 """ForceCommand of the host's sshd: what Win32-OpenSSH does with an "exec", "shell" or "subsystem sftp" request.
 
-It relays stdin/stdout/stderr through pipes and leaves when the Windows process has ended, so a process that broke away from the
-session's job does not keep the channel open ("hang" in the settings brings back that behaviour of the real server, Win32-OpenSSH
-issue 2452). When the connection is lost the command runs on (issue 1751)."""
+It relays stdin/stdout/stderr through pipes and leaves when the Windows process has ended, so a process that broke
+away from the session's job does not keep the channel open ("hang" in the settings brings back that behaviour of the
+real server, Win32-OpenSSH issue 2452). When the connection is lost the command runs on (issue 1751)."""
 
 import os
 import re
