@@ -12,6 +12,7 @@ import pytest
 from tests import interpreters
 from tests.interpreters import Archive, Unavailable
 
+from . import plumbing
 from .bare import PYTHON_ONLY, give_back, managed, strip
 from .cluster import Cluster, contacts, ours, ray_pids, raylet
 from .command import Provision

@@ -26,87 +26,109 @@ KNOWN = {
 KNOWN_SIDS = re.compile(r"S-1-(1-0|3-[014]|5-(11|18|19|20)|5-32-5\d\d)$", re.I)
 
 
+INHERITED = [
+    ["NT AUTHORITY\\SYSTEM", "(I)(F)"],
+    ["BUILTIN\\Administrators", "(I)(F)"],
+    ["BUILTIN\\Users", "(I)(RX)"],
+]
+OWNER = "BUILTIN\\Administrators"
+
+
+class Failed(Exception):
+    """What it says, and its exit code."""
+
+
+def is_inherited(entry):
+    return entry[1].startswith("(I)")
+
+
+class AccessList:
+    """The access list of one file while options change it; ``words`` are those not read yet."""
+
+    def __init__(self, call, known, words):
+        self.user, self.words, self.changed = call.config["user"].lower(), words, False
+        self.entries, self.owner = [list(entry) for entry in known["entries"]], known["owner"]
+
+    def account(self, name):
+        """The name, if there is such an account."""
+        low = name.lower()
+        by_sid = low.startswith("*") and (KNOWN_SIDS.match(low[1:]) or low[1:] == USER_SID.lower())
+        if not by_sid and low not in KNOWN and low.split("\\")[-1] != self.user:
+            raise Failed(f"{name}: No mapping between account names and security IDs was done.", 1332)
+        return name
+
+    def without(self, account):
+        return [e for e in self.entries if e[0].lower() != account.lower() or is_inherited(e)]
+
+    def option(self, word):
+        name, _, suffix = word.lower().partition(":")
+        if name in ("/t", "/c", "/l", "/q"):
+            return
+        self.changed = True
+        if name == "/inheritance" and suffix in ("e", "d", "r"):
+            self.inheritance(suffix)
+        elif name in ("/grant", "/deny") and suffix in ("", "r") and self.words and self.words[0][:1] != "/":
+            while self.words and self.words[0][:1] != "/":
+                self.permit(self.words.pop(0), name == "/deny", suffix == "r")
+        elif name == "/remove" and suffix in ("", "g", "d") and self.words:
+            self.entries = self.without(self.account(self.words.pop(0)))
+        elif name == "/setowner" and self.words:
+            self.owner = self.account(self.words.pop(0))
+        elif name == "/reset":
+            self.entries = INHERITED
+        else:
+            raise Failed(f'Invalid parameter "{word}"', 87)
+
+    def inheritance(self, how):
+        if how == "r":
+            self.entries = [e for e in self.entries if not is_inherited(e)]
+        elif how == "d":
+            self.entries = [[account, rights.replace("(I)", "", 1)] for account, rights in self.entries]
+        elif not any(map(is_inherited, self.entries)):
+            self.entries += INHERITED
+
+    def permit(self, word, deny, replace):
+        account, colon, rights = word.rpartition(":")
+        if not colon or not PERMISSION.match(rights):
+            raise Failed(f'Invalid parameter "{word}"', 87)
+        self.account(account)
+        if replace:
+            self.entries = self.without(account)
+        rights = rights if "(" in rights else f"({rights.upper()})"
+        self.entries.append([account, ("(DENY)" if deny else "") + rights])
+
+
 def icacls(call):
-    def fail(text, code):
-        call.out(f"{text}\n" if text else "")
+    try:
+        return on_file(call, *call.args)
+    except Failed as failure:
+        text, code = failure.args
+        call.out(f"{text}\n")
         call.out("Successfully processed 0 files; Failed processing 1 files\n" if code != 87 else "")
         return code
 
-    if not call.args or call.args[0].startswith("/"):
-        return fail('Invalid parameter "%s"' % (call.args[0] if call.args else ""), 87)
-    shown = call.args[0]
+
+def on_file(call, shown="", *words):
+    if not shown or shown.startswith("/"):
+        raise Failed(f'Invalid parameter "{shown}"', 87)
     path = unix_path(shown, call.cwd)
-    user = call.config["user"].lower()
-
-    def exists(account):
-        low = account.lower()
-        if low.startswith("*"):
-            return bool(KNOWN_SIDS.match(low[1:])) or low[1:] == USER_SID.lower()
-        return low in KNOWN or low.split("\\")[-1] == user
-
-    inherited = [
-        ["NT AUTHORITY\\SYSTEM", "(I)(F)"],
-        ["BUILTIN\\Administrators", "(I)(F)"],
-        ["BUILTIN\\Users", "(I)(RX)"],
-    ]
     if path is None or not os.path.lexists(path):
-        return fail(f"{shown}: The system cannot find the file specified.", 2)
+        raise Failed(f"{shown}: The system cannot find the file specified.", 2)
     store = load_json("acls", {})
     key = path[len(DRIVE_C) :].lower()
-    acl = store.get(key, {"owner": "BUILTIN\\Administrators", "entries": inherited})
-    entries, i, changed = [list(e) for e in acl["entries"]], 1, False
-    while i < len(call.args):
-        option, _, suffix = call.args[i].lower().partition(":")
-        i += 1
-        if option in ("/t", "/c", "/l", "/q"):
-            continue
-        changed = True
-        if option == "/inheritance" and suffix in ("e", "d", "r"):
-            if suffix == "r":
-                entries = [e for e in entries if not e[1].startswith("(I)")]
-            elif suffix == "d":
-                entries = [[a, p.replace("(I)", "", 1)] for a, p in entries]
-            elif not any(e[1].startswith("(I)") for e in entries):
-                entries += inherited
-        elif option in ("/grant", "/deny") and suffix in ("", "r"):
-            taken = 0
-            while i < len(call.args) and not call.args[i].startswith("/"):
-                account, colon, permission = call.args[i].rpartition(":")
-                if not colon or not PERMISSION.match(permission):
-                    return fail(f'Invalid parameter "{call.args[i]}"', 87)
-                if not exists(account):
-                    return fail(f"{account}: No mapping between account names and security IDs was done.", 1332)
-                if suffix == "r":
-                    entries = [e for e in entries if e[0].lower() != account.lower() or e[1].startswith("(I)")]
-                entries.append(
-                    [
-                        account,
-                        ("(DENY)" if option == "/deny" else "")
-                        + (permission if "(" in permission else f"({permission.upper()})"),
-                    ]
-                )
-                i, taken = i + 1, taken + 1
-            if not taken:
-                return fail(f'Invalid parameter "{call.args[i - 1]}"', 87)
-        elif option == "/remove" and suffix in ("", "g", "d") and i < len(call.args):
-            if not exists(call.args[i]):
-                return fail(f"{call.args[i]}: No mapping between account names and security IDs was done.", 1332)
-            entries = [e for e in entries if e[0].lower() != call.args[i].lower() or e[1].startswith("(I)")]
-            i += 1
-        elif option == "/setowner" and i < len(call.args):
-            if not exists(call.args[i]):
-                return fail(f"{call.args[i]}: No mapping between account names and security IDs was done.", 1332)
-            acl["owner"], i = call.args[i], i + 1
-        elif option == "/reset":
-            entries = inherited
-        else:
-            return fail(f'Invalid parameter "{call.args[i - 1]}"', 87)
-    if changed:
-        store[key] = {"owner": acl["owner"], "entries": entries}
+    untouched = {"owner": OWNER, "entries": INHERITED}
+    listed = AccessList(call, store.get(key, untouched), list(words))
+    while listed.words:
+        listed.option(listed.words.pop(0))
+    if listed.changed:
+        store[key] = {"owner": listed.owner, "entries": listed.entries}
+        if store[key] == untouched:
+            del store[key]
         save_json("acls", store)
         call.out(f"processed file: {shown}\n")
     else:
         pad = " " * len(shown)
-        call.out("\n".join(f"{shown if n == 0 else pad} {a}:{p}" for n, (a, p) in enumerate(entries)) + "\n\n")
+        lines = [f"{shown if n == 0 else pad} {a}:{p}" for n, (a, p) in enumerate(listed.entries)]
+        call.out("\n".join(lines) + "\n\n")
     call.out("Successfully processed 1 files; Failed processing 0 files\n")
     return 0

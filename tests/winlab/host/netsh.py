@@ -49,114 +49,109 @@ NETSH_KOREAN = {
 EXCLUDED = [(5357, 5357), (49681, 49780), (50000, 50059)]
 
 
-def netsh(call):
-    def say(text):
-        return NETSH_KOREAN.get(text, text) if call.korean else text
+NOT_VALID = "The syntax supplied for this command is not valid. Check help for the correct syntax."
+LABELS = {
+    **{"Enabled": "enable", "Direction": "dir", "Profiles": "profile", "Grouping": "", "LocalIP": "localip"},
+    **{"RemoteIP": "remoteip", "Protocol": "protocol", "LocalPort": "localport", "RemotePort": "remoteport"},
+    "Edge traversal": "edge",
+}
+DEFAULTS = dict.fromkeys(("protocol", "localip", "remoteip"), "any") | {
+    "enable": "yes",
+    "profile": "public,private,domain",
+}
 
-    def refuse(text):
-        call.out(f"\n{say(text)}\n\n")
+
+class Refused(Exception):
+    pass
+
+
+def say(call, text):
+    return NETSH_KOREAN.get(text, text) if call.korean else text
+
+
+def netsh(call):
+    words = [w.lower() for w in call.args]
+    try:
+        if words[:1] in (["int"], ["interface"]) and words[1:2] in (["ipv4"], ["ip"]):
+            if words[2:4] == ["show", "excludedportrange"]:
+                return excluded_ports(call, words[4:])
+        verbs = {"add": add, "delete": delete, "show": show}
+        if words[:2] == ["advfirewall", "firewall"] and words[3:4] == ["rule"] and words[2] in verbs:
+            given = rule_of(words[2], call.args[4:])
+            verbs[words[2]](call, load_json("firewall", []), given)
+            return 0
+        raise Refused(f"stand-in: this netsh command is not simulated: {' '.join(call.args)}")
+    except Refused as error:
+        call.out(f"\n{say(call, str(error))}\n\n")
         return 1
 
-    words = [w.lower() for w in call.args]
-    if words[:2] in (["int", "ipv4"], ["interface", "ipv4"], ["int", "ip"], ["interface", "ip"]) and words[2:4] == [
-        "show",
-        "excludedportrange",
-    ]:
-        if words[4:] and words[4] not in ("protocol=tcp", "tcp", "protocol=udp", "udp"):
-            return refuse("The syntax supplied for this command is not valid. Check help for the correct syntax.")
-        call.out(
-            "\nProtocol tcp Port Exclusion Ranges\n\nStart Port    End Port      \n----------    --------      \n"
-            + "".join("%10d  %10d      \n" % r for r in EXCLUDED)
-            + "\n* - Administered port exclusions.\n\n"
-        )
-        return 0
-    if (
-        words[:2] != ["advfirewall", "firewall"]
-        or len(words) < 4
-        or words[3] != "rule"
-        or words[2] not in ("add", "delete", "show", "set")
-    ):
-        return refuse(
-            "stand-in: this netsh command is not simulated (The following command was not found: %s.)"
-            % " ".join(call.args)
-        )
-    verb, rules, given = words[2], load_json("firewall", []), {}
-    if verb == "set":
-        return refuse("stand-in: netsh advfirewall firewall set rule is not simulated")
-    for arg in call.args[4:]:
+
+def excluded_ports(call, words):
+    if words and words[0] not in ("protocol=tcp", "tcp", "protocol=udp", "udp"):
+        raise Refused(NOT_VALID)
+    call.out(
+        "\nProtocol tcp Port Exclusion Ranges\n\nStart Port    End Port      \n----------    --------      \n"
+        + "".join("%10d  %10d      \n" % r for r in EXCLUDED)
+        + "\n* - Administered port exclusions.\n\n"
+    )
+    return 0
+
+
+def rule_of(verb, args):
+    """keyword=value ... -> dict, or Refused."""
+    given = {}
+    for arg in args:
         key, equals, value = arg.partition("=")
         key = key.lower()
         if not equals and verb == "show" and key == "verbose":
             given["verbose"] = "yes"
             continue
         if not equals or key not in RULE_KEYS | ({"type"} if verb == "show" else set()) or key in given:
-            return refuse(
-                f"'{arg}' is not a valid argument for this command.\nThe syntax supplied for this command is not "
-                f"valid. Check help for the correct syntax."
-            )
+            raise Refused(f"'{arg}' is not a valid argument for this command.\n{NOT_VALID}")
         if not value or (key in VALUES and not re.fullmatch(VALUES[key], value, re.I)):
-            return refuse("A specified value is not valid.")
+            raise Refused("A specified value is not valid.")
         if key.endswith("port") and any(not 0 <= int(n) <= 65535 for n in re.findall(r"\d+", value)):
-            return refuse("A specified port value is not valid.")
+            raise Refused("A specified port value is not valid.")
         given[key] = value
-    if "name" not in given or (
-        verb == "add" and (given["name"].lower() == "all" or "dir" not in given or "action" not in given)
-    ):
-        return refuse(
-            "One or more essential parameters were not entered.\nVerify that the required parameters, and then "
-            "enter the command again."
+    needed = ("name", "dir", "action") if verb == "add" else ("name",)
+    if not all(key in given for key in needed) or (verb == "add" and given["name"].lower() == "all"):
+        raise Refused(
+            "One or more essential parameters were not entered.\n"
+            "Verify that the required parameters, and then enter the command again."
         )
-    if verb == "add":
-        if ("localport" in given or "remoteport" in given) and given.get("protocol", "any").lower() not in (
-            "tcp",
-            "udp",
-        ):
-            return refuse("A port can be specified only if the protocol is TCP or UDP.")
-        save_json(
-            "firewall",
-            [
-                *rules,
-                {
-                    "enable": "yes",
-                    "profile": "public,private,domain",
-                    "protocol": "any",
-                    "localip": "any",
-                    "remoteip": "any",
-                    **given,
-                },
-            ],
-        )
-        call.out("\n".join([say("Ok."), "", ""]))
-        return 0
+    return given
+
+
+def add(call, rules, given):
+    with_ports = given.get("protocol", "any").lower() in ("tcp", "udp")
+    if ("localport" in given or "remoteport" in given) and not with_ports:
+        raise Refused("A port can be specified only if the protocol is TCP or UDP.")
+    save_json("firewall", [*rules, {**DEFAULTS, **given}])
+    call.out(say(call, "Ok.") + "\n\n")
+
+
+def matching(rules, given):
     filters = {k: v.lower() for k, v in given.items() if k not in ("verbose", "type")}
     if filters.get("name") == "all":
         del filters["name"]
-    hit = [r for r in rules if all(str(r.get(k, "")).lower() == v for k, v in filters.items())]
-    if not hit:
-        return refuse("No rules match the specified criteria.")
-    if verb == "delete":
-        save_json("firewall", [r for r in rules if r not in hit])
-        call.out("\n" + say("Deleted %d rule(s).") % len(hit) + "\n" + say("Ok.") + "\n\n")
-        return 0
-    labels = [
-        ("Enabled", "enable"),
-        ("Direction", "dir"),
-        ("Profiles", "profile"),
-        ("Grouping", ""),
-        ("LocalIP", "localip"),
-        ("RemoteIP", "remoteip"),
-        ("Protocol", "protocol"),
-        ("LocalPort", "localport"),
-        ("RemotePort", "remoteport"),
-        ("Edge traversal", "edge"),
-    ]
-    if "verbose" in given:
-        labels += [("Program", "program"), ("Service", "service")]
-    for rule in hit:
+    found = [r for r in rules if all(str(r.get(k, "")).lower() == v for k, v in filters.items())]
+    if not found:
+        raise Refused("No rules match the specified criteria.")
+    return found
+
+
+def delete(call, rules, given):
+    found = matching(rules, given)
+    save_json("firewall", [r for r in rules if r not in found])
+    call.out("\n" + say(call, "Deleted %d rule(s).") % len(found) + "\n" + say(call, "Ok.") + "\n\n")
+
+
+def show(call, rules, given):
+    more = {"Program": "program", "Service": "service"} if "verbose" in given else {}
+    for rule in matching(rules, given):
         call.out(f"\n{'Rule Name:':<38}{rule['name']}\n{'-' * 70}\n")
-        for label, key in [*labels, ("Action", "action")]:
+        for label, key in {**LABELS, **more, "Action": "action"}.items():
             value = rule.get(key, "No" if key == "edge" else "Any" if key.endswith("port") else "")
             if not (key.endswith("port") and rule["protocol"].lower() not in ("tcp", "udp")):
                 call.out(f"{label + ':':<38}{value.upper() if key == 'protocol' else value[:1].upper() + value[1:]}\n")
-    call.out(say("Ok.") + "\n\n")
-    return 0
+    call.out(say(call, "Ok.") + "\n\n")

@@ -103,103 +103,137 @@ def refuse_used(path):
         raise Status(FAILURE)
 
 
+def do_open(r):
+    path, flags = unix(r.string()), r.number()
+    mode = {1: os.O_RDONLY, 2: os.O_WRONLY, 3: os.O_RDWR}.get(flags & 3, os.O_RDONLY)
+    for flag, bit in ((4, os.O_APPEND), (8, os.O_CREAT), (16, os.O_TRUNC), (32, os.O_EXCL)):
+        mode |= bit if flags & flag else 0
+    if os.path.isdir(path) or (flags & 2 and os.path.isfile(path) and in_use(path) == "image"):
+        raise Status(FAILURE)
+    return new_handle(os.open(path, mode, 0o755))
+
+
+def do_close(r):
+    thing = handles.pop(r.string())
+    if isinstance(thing, int):
+        os.close(thing)
+    return OK
+
+
+def do_read(r):
+    fd, offset, size = handles[r.string()], r.number("Q"), r.number()
+    data = os.pread(fd, min(size, 262144), offset)
+    return bytes([103]) + string(data) if data else EOF
+
+
+def do_write(r):
+    fd, offset, data = handles[r.string()], r.number("Q"), r.string()
+    while data:
+        n = os.pwrite(fd, data, offset)
+        data, offset = data[n:], offset + n
+    return OK
+
+
+def do_stat(r):
+    path = clean(r.string())
+    return bytes([105]) + (ROOT if path == "/" else attributes(os.stat(DRIVE_C + path[3:])))
+
+
+def do_fstat(r):
+    return bytes([105]) + attributes(os.fstat(handles[r.string()]))
+
+
+def do_setstat(r, target=None):
+    """Size and times only."""
+    target = unix(r.string()) if target is None else target
+    size, times = r.skip_attributes()
+    os.stat(target)
+    if size is not None:
+        os.truncate(target, size)
+    if times:
+        os.utime(target, times)
+    return OK
+
+
+def do_fsetstat(r):
+    return do_setstat(r, handles[r.string()])
+
+
+def do_opendir(r):
+    path = clean(r.string())
+    if path == "/":
+        return new_handle([(b"C:", ROOT)])
+    entries = []
+    for name in [".", "..", *os.listdir(DRIVE_C + path[3:])]:
+        try:
+            entries.append((os.fsencode(name), attributes(os.stat(DRIVE_C + path[3:] + "/" + name))))
+        except OSError:
+            continue
+    return new_handle(entries)
+
+
+def do_readdir(r):
+    entries = handles[r.string()]
+    if not entries:
+        return EOF
+    part, entries[:100] = entries[:100], []
+    return name_reply(part)
+
+
+def do_remove(r):
+    path = unix(r.string())
+    if os.path.isdir(path):
+        raise Status(FAILURE)
+    refuse_used(path)
+    os.unlink(path)
+    return OK
+
+
+def do_mkdir(r):
+    os.mkdir(unix(r.string()))
+    return OK
+
+
+def do_rmdir(r):
+    path = unix(r.string())
+    refuse_used(path)
+    os.rmdir(path)
+    return OK
+
+
+def do_realpath(r):
+    return name_reply([(os.fsencode(clean(r.string())), struct.pack(">I", 0))])
+
+
+def do_rename(r, replace=False):
+    old, new = unix(r.string()), unix(r.string())
+    os.stat(old)
+    if os.path.exists(new) and old.lower() != new.lower():
+        if not replace or os.path.isdir(new):
+            raise Status(FAILURE)
+        refuse_used(new)
+    if in_use(old) == "open":
+        raise Status(FAILURE)
+    os.rename(old, new)
+    return OK
+
+
+def do_extended(r):
+    name = r.string()
+    if name == b"posix-rename@openssh.com":
+        return do_rename(r, replace=True)
+    return OK if name == b"fsync@openssh.com" else UNSUPPORTED
+
+
+REQUESTS = {
+    **{3: do_open, 4: do_close, 5: do_read, 6: do_write, 7: do_stat, 8: do_fstat, 9: do_setstat, 10: do_fsetstat},
+    **{11: do_opendir, 12: do_readdir, 13: do_remove, 14: do_mkdir, 15: do_rmdir, 16: do_realpath, 17: do_stat},
+    **{18: do_rename, 200: do_extended},
+}
+
+
 def answer(kind, r):
-    if kind == 3:  # OPEN
-        path, flags = unix(r.string()), r.number()
-        mode = {1: os.O_RDONLY, 2: os.O_WRONLY, 3: os.O_RDWR}.get(flags & 3, os.O_RDONLY)
-        mode |= (
-            (os.O_APPEND if flags & 4 else 0)
-            | (os.O_CREAT if flags & 8 else 0)
-            | (os.O_TRUNC if flags & 16 else 0)
-            | (os.O_EXCL if flags & 32 else 0)
-        )
-        if flags & 2 and os.path.isfile(path) and in_use(path) == "image":
-            raise Status(FAILURE)
-        if os.path.isdir(path):
-            raise Status(FAILURE)
-        return new_handle(os.open(path, mode, 0o755))
-    if kind == 4:  # CLOSE
-        thing = handles.pop(r.string())
-        if isinstance(thing, int):
-            os.close(thing)
-        return OK
-    if kind == 5:  # READ
-        fd, offset, size = handles[r.string()], r.number("Q"), r.number()
-        data = os.pread(fd, min(size, 262144), offset)
-        return bytes([103]) + string(data) if data else EOF
-    if kind == 6:  # WRITE
-        fd, offset, data = handles[r.string()], r.number("Q"), r.string()
-        while data:
-            n = os.pwrite(fd, data, offset)
-            data, offset = data[n:], offset + n
-        return OK
-    if kind in (7, 17):  # LSTAT, STAT
-        path = clean(r.string())
-        return bytes([105]) + (ROOT if path == "/" else attributes(os.stat(DRIVE_C + path[3:])))
-    if kind == 8:  # FSTAT
-        return bytes([105]) + attributes(os.fstat(handles[r.string()]))
-    if kind in (9, 10):  # SETSTAT, FSETSTAT: size and times only
-        target = unix(r.string()) if kind == 9 else handles[r.string()]
-        size, times = r.skip_attributes()
-        os.stat(target)
-        if size is not None:
-            os.truncate(target, size)
-        if times:
-            os.utime(target, times)
-        return OK
-    if kind == 11:  # OPENDIR
-        path = clean(r.string())
-        if path == "/":
-            return new_handle([(b"C:", ROOT)])
-        entries = []
-        for name in [".", "..", *os.listdir(DRIVE_C + path[3:])]:
-            try:
-                entries.append((os.fsencode(name), attributes(os.stat(DRIVE_C + path[3:] + "/" + name))))
-            except OSError:
-                continue
-        return new_handle(entries)
-    if kind == 12:  # READDIR
-        entries = handles[r.string()]
-        if not entries:
-            return EOF
-        part, entries[:100] = entries[:100], []
-        return name_reply(part)
-    if kind == 13:  # REMOVE
-        path = unix(r.string())
-        if os.path.isdir(path):
-            raise Status(FAILURE)
-        refuse_used(path)
-        os.unlink(path)
-        return OK
-    if kind == 14:  # MKDIR
-        os.mkdir(unix(r.string()))
-        return OK
-    if kind == 15:  # RMDIR
-        path = unix(r.string())
-        refuse_used(path)
-        os.rmdir(path)
-        return OK
-    if kind == 16:  # REALPATH
-        path = clean(r.string())
-        return name_reply([(os.fsencode(path), struct.pack(">I", 0))])
-    if kind == 18 or kind == 200:  # RENAME, EXTENDED
-        if kind == 200:
-            name = r.string()
-            if name == b"fsync@openssh.com":
-                return OK
-            if name != b"posix-rename@openssh.com":
-                return UNSUPPORTED
-        old, new = unix(r.string()), unix(r.string())
-        os.stat(old)
-        if os.path.exists(new) and old.lower() != new.lower():
-            if kind == 18 or os.path.isdir(new):
-                raise Status(FAILURE)
-            refuse_used(new)
-        if in_use(old) == "open":
-            raise Status(FAILURE)
-        os.rename(old, new)
-        return OK
-    return UNSUPPORTED
+    return REQUESTS[kind](r) if kind in REQUESTS else UNSUPPORTED
 
 
 def main():
