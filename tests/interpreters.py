@@ -148,7 +148,7 @@ def pretended(folder: Path, version: str, os_name: str = "windows", arch: str = 
         files = {f"bin/python{minor}": content, f"lib/python{minor}/_sysconfigdata__{os_name}_.py": _SYSCONFIG}
     path = folder / f"{version}-{os_name}-{arch}.tar.gz"
     folder.mkdir(parents=True, exist_ok=True)
-    with _deterministic(path) as archive:
+    with deterministic(path) as archive:
         for name, data in files.items():
             entry = tarfile.TarInfo(f"python/{name}")
             entry.size, entry.mode = len(data), 0o755
@@ -227,7 +227,7 @@ def _make(interpreter: Interpreter, final: Path) -> None:
         _bring_libraries(interpreter, python)
         _try(python, interpreter)
         half = Path(aside) / "archive.tar.gz"
-        with _deterministic(half) as archive:
+        with deterministic(half) as archive:
             archive.add(python, "python", filter=_anonymous)
         half.replace(final)
 
@@ -325,7 +325,7 @@ def _strip(file: Path) -> None:
 
 
 @contextmanager
-def _deterministic(path: Path) -> Iterator[tarfile.TarFile]:
+def deterministic(path: Path) -> Iterator[tarfile.TarFile]:
     """Write a tar.gz that is the same whenever it is written from the same files."""
     with (
         path.open("wb") as file,

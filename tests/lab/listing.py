@@ -50,20 +50,22 @@ class Entry:
 Listing = dict[str, Entry]
 
 
-def disk(upper: Path, lower: Path) -> Listing:
-    """How the overlay differs from the golden root below it, in terms of what the host sees."""
+def disk(upper: Path, *lowers: Path) -> Listing:
+    """How the overlay differs from what is below it (the uppermost layer first), in terms of what the host sees."""
     found: Listing = {}
     for path, name in _walk(upper):
         with suppress(FileNotFoundError):  # the host is running
             entry = _entry(path)
-            below = lower / name.lstrip("/")
+            everywhere = [lower / name.lstrip("/") for lower in lowers]
+            below = next((one for one in everywhere if os.path.lexists(one)), everywhere[0])
             if not os.path.lexists(below):
                 if entry.kind != "removed":
                     found[name] = entry
             elif entry != _entry(below, like=entry):
                 found[name] = entry
             if entry.kind == "folder" and below.is_dir() and _hides_lower(path):
-                found.update(_hidden(path, below, name))
+                for hidden in filter(Path.is_dir, everywhere):
+                    found.update(_hidden(path, hidden, name))
     return found
 
 

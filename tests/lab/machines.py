@@ -18,7 +18,7 @@ from .golden import SSHD_LOG, Golden, golden, lab_home, locked, require_debian_r
 from .listing import Listing, disk, shared_memory
 from .shell import LabError, LabTimeout, run, tools_env, wait_until
 
-SESSION_LOCK = Path("/run/lock/provision-lab.lock")
+SESSION_LOCK = Path(f"/run/lock/provision-{plumbing.NAME}.lock")
 ACCEPTED = re.compile(r"^Accepted (?P<how>\S+) for (?P<user>\S+) from (?P<address>\S+) port (?P<port>\d+)", re.M)
 SESSION = re.compile(
     r"^Starting session: (?P<what>.+?) for (?P<user>\S+) from (?P<address>\S+) port (?P<port>\d+)", re.M
@@ -103,7 +103,7 @@ class Lab:
     @property
     def hosts(self) -> Path:
         """Where the hosts' disks are."""
-        return self.home / "hosts"
+        return self.home / ("hosts" if plumbing.NAME == "plab" else f"hosts-{plumbing.NAME}")
 
     def clean(self) -> None:
         """Remove every lab host there is, also those a killed session left; only what carries our name."""
@@ -124,7 +124,7 @@ class Lab:
     def new(self, count: int) -> list[Machine]:
         """The next free hosts h1, h2, ... at 10.78.0.11, .12, ...; not switched on yet."""
         made: list[Machine] = []
-        for number in range(1, 240):
+        for number in range(1, 160):  # what is above belongs to stand-ins for Windows machines
             name = f"h{number}"
             if len(made) < count and name not in self.machines:
                 self.machines[name] = Machine(name, f"{plumbing.NETWORK}.{10 + number}", self)
@@ -272,13 +272,16 @@ class Machine:
         self, *argv: str, user: str = "root", check: bool = True, stdin: str = "", timeout: float = 30
     ) -> subprocess.CompletedProcess[str]:
         """Run a command line through OpenSSH's own client, as one of root, kim, lee, park."""
+        return run([*self.ssh_client(user), *argv], check=check, stdin=stdin, timeout=timeout)
+
+    def ssh_client(self, user: str) -> list[str]:
+        """How OpenSSH's own client is called, up to the command."""
         known = self.folder / "known_hosts"
         if not known.exists():
             known.write_text(f"{self.known_host()}\n", encoding="utf-8")
         settings = {"UserKnownHostsFile": str(known), "BatchMode": "yes", "ConnectTimeout": "5", "LogLevel": "ERROR"}
         options = [f"-o{name}={value}" for name, value in settings.items()]
-        client = ["ssh", "-F", "none", "-i", str(self.lab.golden.key), *options, f"{user}@{self.ip}"]
-        return run([*client, *argv], check=check, stdin=stdin, timeout=timeout)
+        return ["ssh", "-F", "none", "-i", str(self.lab.golden.key), *options, f"{user}@{self.ip}"]
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Write a file inside, with the folders above it; the host must be on."""

@@ -1,6 +1,8 @@
 """What a lab host is made of: an overlay, a network namespace on our bridge, and a cgroup in every hierarchy.
 
-Everything carries our name (``plab``), and only what carries it is ever stopped or removed.
+Everything carries our name (``plab``), and only what carries it is ever stopped or removed. A second lab can
+work beside the first under another name and network: PROVISION_LAB_NAME (at most four letters), PROVISION_LAB_NETWORK
+(such as 10.79.0).
 """
 
 from __future__ import annotations
@@ -14,21 +16,22 @@ from pathlib import Path
 
 from .shell import LabError, LabTimeout, LabUnavailable, run, wait_until
 
-PREFIX = "plab-"
-BRIDGE = "plab0"
-NETWORK = "10.78.0"
+NAME = os.environ.get("PROVISION_LAB_NAME") or "plab"
+PREFIX = f"{NAME}-"
+BRIDGE = f"{NAME}0"
+NETWORK = os.environ.get("PROVISION_LAB_NETWORK") or "10.78.0"
 GATEWAY = f"{NETWORK}.1"
 CGROUPS = Path("/sys/fs/cgroup")
 HIERARCHIES = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd", "unified")
 INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 
 # nspawn with --keep-unit exits 133 when the guest reboots and leaves the restart to its supervisor: this loop.
-SUPERVISOR = """\
+SUPERVISOR = f"""\
 name=$1 dir=$2; shift 2
 for group; do echo $$ > $group/cgroup.procs; done
 while :; do
-  SYSTEMD_NSPAWN_TMPFS_TMP=0 systemd-nspawn -q -D $dir/root -b -M plab-$name --hostname=$name --register=no \\
-    --keep-unit --network-namespace-path=/run/netns/plab-$name --resolv-conf=off --timezone=off --link-journal=no \\
+  SYSTEMD_NSPAWN_TMPFS_TMP=0 systemd-nspawn -q -D $dir/root -b -M {PREFIX}$name --hostname=$name --register=no \\
+    --keep-unit --network-namespace-path=/run/netns/{PREFIX}$name --resolv-conf=off --timezone=off --link-journal=no \\
     --console=read-only & pid=$!
   echo $pid > $dir/nspawn.new; mv $dir/nspawn.new $dir/nspawn.pid
   rc=0; wait $pid || rc=$?
@@ -65,7 +68,10 @@ def network_up(name: str, address: str) -> None:
     run(["ip", "netns", "add", space])
     run(["ip", "link", "add", link, "type", "veth", "peer", "name", "host0", "netns", space])
     run(["ip", "link", "set", link, "master", BRIDGE, "up"])
-    inside = f"link set lo up\naddr add {address}/24 dev host0\nlink set host0 up\nroute add default via {GATEWAY}\n"
+    # the address decides the MAC: a new host with an old address must not wait for stale neighbour entries
+    mac = ":".join(["02", "78", *(f"{int(part):02x}" for part in address.split("."))])
+    inside = f"link set lo up\naddr add {address}/24 dev host0\nlink set host0 address {mac} up\n"
+    inside += f"route add default via {GATEWAY}\n"
     run(["ip", "-n", space, "-batch", "-"], stdin=inside)
 
 
@@ -101,11 +107,11 @@ def bytes_sent() -> int:
     return int(Path(f"/sys/class/net/{BRIDGE}/statistics/tx_bytes").read_text())
 
 
-def overlay_up(place: Path, lower: Path) -> None:
-    """A writable disk over the golden root."""
+def overlay_up(place: Path, *lowers: Path) -> None:
+    """A writable disk over the golden root, or over several layers, the uppermost first."""
     for part in ("upper", "work", "root"):
         (place / part).mkdir(parents=True, exist_ok=True)
-    layers = f"lowerdir={lower},upperdir={place / 'upper'},workdir={place / 'work'}"
+    layers = f"lowerdir={':'.join(map(str, lowers))},upperdir={place / 'upper'},workdir={place / 'work'}"
     run(["mount", "-t", "overlay", "overlay", "-o", layers, str(place / "root")])
 
 

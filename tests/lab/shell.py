@@ -32,7 +32,12 @@ def tools_env(**extra: str) -> dict[str, str]:
 
 
 def run(
-    argv: Sequence[str], *, check: bool = True, stdin: str | bytes | None = None, timeout: float = 30
+    argv: Sequence[str],
+    *,
+    check: bool = True,
+    stdin: str | bytes | None = None,
+    timeout: float = 30,
+    encoding: str = "utf-8",
 ) -> subprocess.CompletedProcess[str]:
     """Run one command, with its output as text; a failure names the command and what it wrote."""
     data = stdin.encode() if isinstance(stdin, str) else stdin
@@ -42,7 +47,7 @@ def run(
         )
     except subprocess.TimeoutExpired as error:
         raise LabTimeout(f"no end after {timeout:g} s: {' '.join(argv)}") from error
-    out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    out, err = (data.decode(encoding, errors="replace") for data in (done.stdout, done.stderr))
     if check and done.returncode != 0:
         raise LabError(f"exit {done.returncode} of: {' '.join(argv)}\n{err.strip() or out.strip()}")
     return subprocess.CompletedProcess(list(argv), done.returncode, out, err)

@@ -12,6 +12,7 @@ import pytest
 from tests import interpreters
 from tests.interpreters import Archive, Unavailable
 
+from . import plumbing
 from .bare import PYTHON_ONLY, give_back, managed, strip
 from .cluster import Cluster, contacts, ours, ray_pids, raylet
 from .command import Provision
@@ -52,7 +53,7 @@ def machines(module_machines: MachineFactory) -> list[Machine]:
 
 def sent_to(machine: Machine) -> int:
     """Return how many bytes have been sent to a host since it was made."""
-    return int(Path(f"/sys/class/net/plab-{machine.name}/statistics/tx_bytes").read_text())
+    return int(Path(f"/sys/class/net/{plumbing.PREFIX}{machine.name}/statistics/tx_bytes").read_text())
 
 
 def program_of(machine: Machine, pid: int) -> str:
