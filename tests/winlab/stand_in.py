@@ -18,6 +18,7 @@ from ..lab.machines import Lab, Machine, Process, SshdLog
 from ..lab.shell import LabError, run, tools_env
 from . import registry
 from .golden import DRIVE_C, USER, Golden, first_user, golden
+from .host import advfirewall
 from .stages import HERE
 
 FIRST_ADDRESS = 170
@@ -45,6 +46,8 @@ OWN = re.compile(
     re.I,
 )
 """Processes that are the stand-in itself."""
+RULES = r"\SharedAccess"
+"""Part of the name of values that are told as firewall rules: their own names are random."""
 NOISE = re.compile(r"(?i)^/windows/temp(/|$)")
 
 Shell = Literal["cmd", "powershell"]
@@ -258,16 +261,27 @@ class StandIn(Machine):
         upper = self.folder / "upper" / DRIVE_C
         found = {f"C:{name}": entry for name, entry in disk(upper, *lowers).items() if not NOISE.search(name)}
         found.update(self._registry())
-        for kind in ("firewall", "acls"):
-            for name, data in self._state(kind):
-                if kind == "acls" and not self.path(f"C:{name}").exists():
-                    continue  # an access list goes with its file
-                found[f"{kind} {name}"] = Entry("state", digest=json.dumps(data, sort_keys=True))
+        for name, data in self._state("acls"):
+            if self.path(f"C:{name}").exists():  # an access list goes with its file
+                found[f"acls {name}"] = Entry("state", digest=json.dumps(data, sort_keys=True))
+        for rule in self.firewall():
+            found[f"firewall {rule['Name'][0]}"] = Entry("state", digest=json.dumps(rule, sort_keys=True))
         return found
 
-    def firewall(self) -> list[dict[str, str]]:
-        """The firewall rules that were added, as netsh was told them."""
-        return [dict(rule) for _, rule in self._state("firewall")]
+    def firewall(self) -> list[dict[str, list[str]]]:
+        """The firewall rules that there are: the fields of each, all with their values; see host/advfirewall.py."""
+        rules = registry.values(self.export(advfirewall.KEY)).values()
+        return [advfirewall.fields(advfirewall.unescape(data.strip('"'))) for data in rules if data]
+
+    def export(self, key: str) -> str:
+        """A key of the registry with all below it, as regedit writes it; empty if there is none."""
+        file = self._root / "run/stand-in/one.reg"
+        self.exec(["regedit", "/E", r"Z:\run\stand-in\one.reg", key], check=False)
+        if not file.exists():
+            return ""
+        text = file.read_bytes().decode("utf-16")
+        file.unlink()
+        return text
 
     def _state(self, kind: str) -> Iterable[tuple[str, dict[str, str]]]:
         with suppress(FileNotFoundError):
@@ -284,7 +298,7 @@ class StandIn(Machine):
             export = self._root / f"run/stand-in/{number}.reg"
             if export.exists():
                 values = registry.values(export.read_bytes().decode("utf-16"))
-                found.update({name: Entry("value", digest=data) for name, data in values.items()})
+                found.update({name: Entry("value", digest=data) for name, data in values.items() if RULES not in name})
                 export.unlink()
         return found
 

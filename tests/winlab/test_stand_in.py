@@ -254,7 +254,7 @@ def test_listing_shows_every_trace(win: StandIn) -> None:
     }
     win.ssh(" & ".join(traces))
     assert changes(before, win.listing()) == sorted(f"+ {trace}" for trace in traces.values())
-    assert [rule["name"] for rule in win.firewall()] == ["x"]
+    assert [rule["Name"] for rule in win.firewall()] == [["x"]]
     undo = f'reg delete "{environment}" /v LAB_X /f & netsh advfirewall firewall delete rule name=x & del C:\\new'
     win.ssh(rf"{undo} & schtasks /Delete /TN x /F & icacls C:\ProgramData /reset")
     assert changes(before, win.listing()) == []

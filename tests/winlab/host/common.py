@@ -6,11 +6,11 @@ import os
 PREFIX = "/opt/w/prefix"
 DRIVE_C = PREFIX + "/drive_c"
 RUN = "/run/stand-in"  # port, machine-env (the snapshot), spec/, ready
-STATE = "/var/lib/stand-in"  # survives a reboot: firewall.json, acls.json, tasks.json
+STATE = "/var/lib/stand-in"  # survives a reboot: acls.json, tasks.json
 CONFIG = "/etc/stand-in.json"
 WINE = "/usr/lib/wine/wine64"
 LAUNCH = r"C:\stand-in\launch.exe"
-USER_SID = "S-1-5-21-1004336348-1177238915-682003330-500"
+USER_SID = "S-1-5-21-0-0-0-1000"  # what Wine's tokens say
 
 
 def config():

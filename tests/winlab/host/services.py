@@ -14,8 +14,8 @@ import time
 import traceback
 
 sys.path[:0] = ["/opt/stand-in", "/opt/stand-in-site"]
+import advfirewall  # noqa: E402
 import icacls  # noqa: E402
-import netsh  # noqa: E402
 import powershell  # noqa: E402
 import scheduler  # noqa: E402
 import schtasks  # noqa: E402
@@ -37,7 +37,7 @@ from common import (  # noqa: E402
 
 SHIMS = {
     "schtasks": schtasks.main,
-    "netsh": netsh.netsh,
+    "netsh": advfirewall.main,
     "setx": tools.setx,
     "icacls": icacls.icacls,
     "whoami": tools.whoami,
