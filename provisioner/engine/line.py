@@ -35,6 +35,8 @@ class Line:
         self._last_beat = time.monotonic()
         self._depends = False
         """Waits for something that other conversations do; only then is it worth waking."""
+        self._ended = False
+        """The program on the host has ended: nobody is there to be told of us."""
 
     def connect(self, session: Session) -> None:
         """Begin to read what the host says."""
@@ -86,6 +88,9 @@ class Line:
         """Put every message into the inbox until the host ends the conversation or breaks its rules."""
         try:
             while (message := session.wire.receive()) is not None:
+                if message.get("left"):
+                    self._ended = True
+                    session.sweep(message["left"])
                 self._inbox.put(message)
         except ProvisionError as error:
             self._inbox.put({"type": "error", "message": error.message, "remedy": error.remedy, "task": ""})
@@ -113,6 +118,6 @@ class Line:
         if deadline and now > deadline:
             raise HostFailed(f"the host did not say {kind!r} in time", remedy="see its load and disk")
         self._watch(now)
-        if now - self._last_beat > BEAT:
+        if now - self._last_beat > BEAT and not self._ended:
             self._last_beat = now
             self.send({"type": "beat"})

@@ -48,7 +48,8 @@ def environment_id(host: Host, inventory: Inventory) -> str:
 
 def requirements(host: Host, inventory: Inventory) -> list[str]:
     """Return what is installed on a host, as pip writes it."""
-    return [f"ray[default]=={inventory.ray_version}", "redis", *host.packages]
+    runtime = ["msvc-runtime"] if host.os == "windows" else []  # Ray's wheel needs MSVCP140.dll, and has none
+    return [f"ray[default]=={inventory.ray_version}", "redis", *runtime, *host.packages]
 
 
 def versions(host: Host, inventory: Inventory) -> dict[str, str]:

@@ -14,8 +14,13 @@ import sys
 import time
 import zipfile
 
-STARTERS = {"posix": ("start", '#!/bin/sh\nexec %s -I -S "${0%%/*}/run.py"\n')}
-"""By ``os.name``: the script's name and its text."""
+STARTERS = {
+    "posix": ("start", '#!/bin/sh\nexec %s -I -S "${0%%/*}/run.py"\n', "utf-8"),
+    "nt": ("start.cmd", '@"%s" -I -S "%%~dp0run.py"\r\n', "oem"),
+}
+"""By ``os.name``: the script's name, its text and its encoding; cmd.exe reads scripts in the OEM code page."""
+PATIENCE = 5.0
+"""Seconds for a virus scanner to let go of what was just written (Windows)."""
 KEPT = 3
 """Programs that stay whatever their age: other controllers may be of another version."""
 MONTH = 30 * 86400.0
@@ -31,8 +36,8 @@ def unpack(archive: str) -> str:
                 bundle.extractall(aside)
                 write_starter(aside)
                 if os.path.isdir(folder):
-                    os.rename(folder, old)
-                os.rename(aside, folder)
+                    patiently(os.rename, folder, old)
+                patiently(os.rename, aside, folder)
             except OSError:
                 if not is_whole(bundle, folder):  # else another was faster
                     raise
@@ -43,8 +48,21 @@ def unpack(archive: str) -> str:
         write_starter(folder)
     except PermissionError:
         pass  # root unpacked it, through sudo; this account still can start it as it was started now
-    os.remove(archive)
+    patiently(os.remove, archive)
     return folder
+
+
+def patiently(act: object, *paths: str) -> None:
+    """Do what others may keep from being done for a moment."""
+    deadline = time.time() + (PATIENCE if os.name == "nt" else 0.0)
+    while True:
+        try:
+            act(*paths)  # type: ignore[operator] # its type has no name that every Python 3 knows
+            return
+        except PermissionError:
+            if time.time() >= deadline:
+                raise
+            time.sleep(0.05)
 
 
 def is_whole(bundle: zipfile.ZipFile, folder: str) -> bool:
@@ -58,17 +76,35 @@ def is_whole(bundle: zipfile.ZipFile, folder: str) -> bool:
 
 def write_starter(folder: str) -> None:
     """Write the script that starts the program, in one step; the one that is there may name another interpreter."""
-    name, text = STARTERS[os.name]
+    name, text, encoding = STARTERS[os.name]
     path = os.path.join(folder, name)
-    text %= "'" + os.path.abspath(sys.executable).replace("'", "'\\''") + "'"
+    try:
+        content = (text % quoted_interpreter(folder)).encode(encoding)
+    except UnicodeEncodeError:
+        sys.exit("the path of this Python, %a, has letters that cmd.exe does not know here" % sys.executable)
     if os.path.isfile(path):
-        with open(path) as file:
-            if file.read() == text:
+        with open(path, "rb") as file:
+            if file.read() == content:
                 return
     aside = "%s.part%d" % (path, os.getpid())
-    with open(aside, "w") as file:
-        file.write(text)
-    os.replace(aside, path)
+    with open(aside, "wb") as file:
+        file.write(content)
+    patiently(os.replace, aside, path)
+
+
+def quoted_interpreter(folder: str) -> str:
+    """Return how the script names the interpreter that runs this.
+
+    On Windows by the way from the script to it, if it lies below the same ``.provision``: so the name of the home
+    folder, which may hold what no code page has, is not in the script.
+    """
+    path = os.path.abspath(sys.executable)
+    if os.name != "nt":
+        return "'" + path.replace("'", "'\\''") + "'"
+    ours = os.path.dirname(os.path.dirname(folder))
+    if path.lower().startswith(ours.lower() + os.sep):
+        return "%~dp0..\\..\\" + path[len(ours) + 1 :].replace("%", "%%")
+    return path.replace("%", "%%")
 
 
 def tidy(folder: str) -> None:
@@ -92,7 +128,7 @@ def main() -> None:
     if sys.version_info < (3, 8):
         sys.exit("it is Python %d.%d, and the program needs 3.8 or newer" % sys.version_info[:2])
     if os.name not in STARTERS:
-        sys.exit("hosts need Linux or macOS, and this one's Python says %r" % os.name)
+        sys.exit("hosts need Linux, macOS or Windows, and this one's Python says %r" % os.name)
     folder = unpack(os.path.abspath(sys.argv[0]))
     try:
         tidy(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
+from provisioner.remote.files import replace, unlink
 from provisioner.remote.folders import interpreters
 
 TYPE_CHECKING = False
@@ -41,7 +42,7 @@ def _adopt(host: Host, sha256: str, filename: str) -> None:
             digest.update(piece)
             target.write(piece)
     if digest.hexdigest() == sha256:
-        os.replace(aside, final)
+        replace(aside, final)
     else:
-        os.unlink(aside)
-    os.unlink(brought)
+        unlink(aside)
+    unlink(brought)

@@ -44,10 +44,17 @@ def require_room(folder: str, needed: int, what: str, spare: Callable[[], str] =
         )
 
 
-def flush() -> None:
-    """Have everything that was written reach the disk."""
+def flush(folder: str) -> None:
+    """Have everything that was written to the disk of a folder reach it, as far as we may ask for that."""
     if hasattr(os, "sync"):
         os.sync()
+        return
+    drive = os.path.splitdrive(os.path.abspath(folder))[0]
+    try:
+        with open("\\\\.\\" + drive, "r+b", buffering=0) as volume:
+            os.fsync(volume.fileno())  # all files of the volume; only administrators may
+    except OSError:
+        return
 
 
 def missing_folders(path: str) -> List[str]:

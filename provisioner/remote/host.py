@@ -40,7 +40,7 @@ class Host:
         """Of the account that Ray runs under, where the system must know it; never to be shown."""
         self.service_manager = platform.choose_manager(hello.get("service") or "auto")
         self._declared_python: str = hello.get("python") or "%d.%d.%d" % sys.version_info[:3]
-        self.root: str = hello.get("root") or platform.default_root(self.cluster)
+        self.root: str = platform.checked_root(hello.get("root") or platform.default_root(self.cluster))
         self.marker = Marker(os.path.join(self.root, "marker.json"))
         self._store: Optional[Store] = None
         self._making = threading.Lock()
@@ -53,12 +53,14 @@ class Host:
 
     def folder(self, *parts: str) -> str:
         """Return a folder under the root, made if it is missing."""
+        if not os.path.isdir(self.root):
+            self.platform.make_root(self.root, self.account)
         path = self.path(*parts)
         os.makedirs(path, mode=0o755, exist_ok=True)
         return path
 
     def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        """Replace a file under the root in one step."""
+        """Replace a file, most of them under the root, in one step."""
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         write_atomically(path, data, mode)
 
@@ -68,12 +70,7 @@ class Host:
 
     def temp_dir(self) -> str:
         """Return Ray's folder for sessions: short, for unix socket paths end at 107 bytes (103 on macOS)."""
-        inside = self.path("ray")
-        if len(inside) <= 40:
-            return inside
-        import hashlib
-
-        return "%s/rp-%s" % (self.platform.scratch, hashlib.sha256(self.root.encode()).hexdigest()[:8])
+        return self.platform.temp_dir(self.root)
 
     @property
     def python(self) -> str:

@@ -186,6 +186,7 @@ class Conversation:
                 self.host.marker.load()
 
     def _finish(self, message: Message) -> None:
+        left: List[str] = []
         if "handout" in self.host.shared:
             self.host.shared["handout"].close()
         if message.get("clean") and self.mode == "teardown":
@@ -200,8 +201,8 @@ class Conversation:
                 )
             if purge:
                 self.host.doing("removing environments and files that were sent")
-            self.host.platform.clean(self.host.root, purge)
-        self.wire.send({"type": "bye"})
+            left = self.host.platform.clean(self.host.root, purge)
+        self.wire.send(dict({"type": "bye"}, **({"left": left} if left else {})))
 
     def refuse(self, failure: Failure) -> None:
         """Say why the conversation ends here."""

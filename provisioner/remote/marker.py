@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 
+from provisioner.remote.files import replace, unlink
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Optional
@@ -54,7 +56,7 @@ class Marker:
     def _save(self) -> None:
         if not self.entries:
             if os.path.exists(self._path):
-                os.unlink(self._path)
+                unlink(self._path)
             return
         os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)
         text = json.dumps({"version": 1, "entries": self.entries}, indent=1, sort_keys=True)
@@ -65,13 +67,13 @@ def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
     """Replace a file in one step and make sure it survives a power cut; a link stays, what it points to is replaced."""
     path = os.path.realpath(path)
     aside = "%s.part%d" % (path, os.getpid())
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
+        replace(aside, path)
     except BaseException:
         os.unlink(aside)
         raise

@@ -15,6 +15,7 @@ import threading
 import time
 
 from provisioner.remote.failure import Failure
+from provisioner.remote.files import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ class Arrival:
             self._file.close()  # not by close(): the disk may be full
         if self._digest.hexdigest() != self.sha256:
             return None
-        os.replace(self._part, self._path)
+        replace(self._part, self._path)
         return self._path
 
     def begin_anew(self) -> None:

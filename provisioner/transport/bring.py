@@ -132,7 +132,7 @@ class Bringer:
         if self._system.unpack(self._shell, sent, work).code:
             self._renew(work)
             self._lay(parcel, f"{work}/{TOP}")
-        tried = self._shell.run(f"{work}/{TOP}/{self._system.inside} -I -S -c pass")
+        tried = self._shell.run(self._system.program(f"{work}/{TOP}/{self._system.inside}") + " -I -S -c pass")
         if tried.code:
             self._system.remove(self._shell, work)
             raise self._does_not_run(tried)

@@ -102,12 +102,16 @@ def write(sftp: SFTPClient, path: str, content: bytes) -> None:
     _require_size(sftp, path, len(content))
 
 
-def write_private(sftp: SFTPClient, path: str, content: bytes) -> None:
-    """Write a small file that nobody but the account may read, ever; OSError if it does not get there."""
+def write_private(sftp: SFTPClient, path: str, content: bytes, has_modes: bool = True) -> None:
+    """Write a small file that nobody but the account may read, ever; OSError if it does not get there.
+
+    ``has_modes``: its mode says so; else the folder it is in does (OpenSSH on Windows refuses to set one).
+    """
     with suppress(OSError):
         sftp.remove(path)
     with sftp.open(path, "xw") as file:
-        file.chmod(0o600)
+        if has_modes:
+            file.chmod(0o600)
         file.write(content)
 
 

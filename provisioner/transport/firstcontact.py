@@ -1,4 +1,4 @@
-"""First contact with a host: it has an SSH server with SFTP and sh, and perhaps no Python that the program can run on.
+"""First contact with a host: it has an SSH server with SFTP, and perhaps no Python that the program can run on.
 
 The program is sent and tried with what Python there is: one that was brought before, then the host's own. If none will
 do, the interpreter that the cluster uses is brought into the home folder (transport/bring.py). From then on one command
@@ -7,7 +7,6 @@ starts the program on the interpreter that did (remote/boot.py writes it down).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -20,10 +19,9 @@ from provisioner.transport.bring import Bringer, platform_of
 from provisioner.transport.choice import Choice, NothingThere, Ours
 from provisioner.transport.home import HOME, PYTHONS, Home
 from provisioner.transport.starter import Refusal, Started, Starter
-from provisioner.transport.systems import Facts, Posix
+from provisioner.transport.systems import Facts, System
 
-_PLAIN = re.compile(r"[A-Za-z0-9_./+:@~-]+")
-"""Paths that no shell reads anything into."""
+NONE = "no place is known where one could be trusted"
 
 
 class FirstContact:
@@ -41,7 +39,7 @@ class FirstContact:
         self,
         connection: Connection,
         host: str,
-        system: Posix,
+        system: System,
         starter: Starter,
         choice: Choice,
         doing: Callable[[str], None],
@@ -111,7 +109,7 @@ class FirstContact:
         facts: Facts = {}
         refusals: list[str] = []
         for interpreter in self._at_hand(facts):
-            started = self._starter.run(program.first_command(interpreter, archive))
+            started = self._starter.run(program.first_command(self._system.program(interpreter), archive))
             if isinstance(started, Started):
                 return started
             self._tried.add(interpreter)
@@ -124,7 +122,9 @@ class FirstContact:
                 remedy="install Python 3.8 or newer there, or have it brought: `python: {source: managed}`",
                 host=self._host,
             )
-        return self._on_our_own(archive, facts or self._system.facts(self._home.shell), refusals[-1])
+        return self._on_our_own(
+            archive, facts or self._system.facts(self._home.shell), refusals[-1] if refusals else NONE
+        )
 
     def _leave(self) -> None:
         """Raise NothingThere, or what keeps the host from becoming part of the cluster."""
@@ -141,14 +141,14 @@ class FirstContact:
                 if name.endswith(platform_of(facts)):
                     yield f"{PYTHONS}/{name}/{self._system.inside}"
         path, version = self._choice.path, self._choice.version
-        if path and _PLAIN.fullmatch(path):
+        if path and self._system.plain.fullmatch(path):
             yield path
-        yield from self._system.interpreters(version)[: 1 if self._choice.bring else None]
+        yield from self._system.interpreters(version, brings=self._choice.bring is not None)
 
     def _on_our_own(self, archive: str, facts: Facts, refusal: str) -> Started:
         """Bring the interpreter and start the program on it."""
         interpreter = Bringer(self._home, self._choice, self._tried).bring(facts, refusal)
-        started = self._starter.run(program.first_command(interpreter, archive))
+        started = self._starter.run(program.first_command(self._system.program(interpreter), archive))
         if isinstance(started, Refusal):
             raise HostFailed(f"the program could not be started on the host: {started.last}", host=self._host)
         return started

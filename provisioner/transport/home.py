@@ -12,7 +12,7 @@ from paramiko import SFTPClient
 from provisioner.errors import HostFailed
 from provisioner.transport import delivery
 from provisioner.transport.shell import Shell
-from provisioner.transport.systems import Posix
+from provisioner.transport.systems import System
 
 HOME = ".provision"
 PYTHONS = f"{HOME}/python"
@@ -32,7 +32,7 @@ class Home:
         doing: told what takes time.
     """
 
-    def __init__(self, connection: Connection, host: str, system: Posix, doing: Callable[[str], None]) -> None:
+    def __init__(self, connection: Connection, host: str, system: System, doing: Callable[[str], None]) -> None:
         self.host = host
         self.system = system
         self.shell = Shell(connection)

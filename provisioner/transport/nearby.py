@@ -128,7 +128,7 @@ class Nearby:
         settings = f"{part[: -len('.part')]}.request"
         limit = parcel.size / SLOWEST + 60
         with self._home.files(self._what) as sftp:
-            delivery.write_private(sftp, settings, self._fetcher.settings(request).encode())
+            self._write_settings(sftp, settings, self._fetcher.settings(request))
             try:
                 command = self._fetcher.command(settings, request)
                 ended = _aside(lambda: self._home.shell.run(command, limit))
@@ -138,6 +138,9 @@ class Nearby:
                 with suppress(OSError):
                     sftp.remove(settings)
         return ended.result()
+
+    def _write_settings(self, sftp: SFTPClient, path: str, settings: str) -> None:
+        delivery.write_private(sftp, path, settings.encode(), self._home.system.has_modes)
 
     def _tell(self, sftp: SFTPClient, part: str, size: int) -> None:
         try:

@@ -2,30 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import posixpath
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from fabric import Connection
-from paramiko import SSHException
+from paramiko import SFTPClient, SSHException
 
-from provisioner.errors import ProvisionError, Unreachable
-from provisioner.transport import program
+from provisioner.errors import HostFailed, ProvisionError, Unreachable
+from provisioner.transport import delivery, program
 from provisioner.transport.choice import Choice, NothingThere
 from provisioner.transport.connect import Connector, Target
 from provisioner.transport.firstcontact import FirstContact
-from provisioner.transport.starter import SILENCE, Become, Started, Starter
-from provisioner.transport.systems import system_of
+from provisioner.transport.home import HOME
+from provisioner.transport.shell import Shell
+from provisioner.transport.starter import SILENCE, Become, Refusal, Started, Starter
+from provisioner.transport.systems import System, at_second_glance, system_of
 from provisioner.transport.wire import Message
 
 __all__ = ["SILENCE", "Become", "NothingThere", "Session", "open_session"]
+
+SWEEPS = 20
+"""Attempts to remove what a program has just run out of, half a second apart."""
 
 
 class Session:
     """One open conversation: the connection, the wire, and the host's first message."""
 
-    def __init__(self, connection: Connection, started: Started) -> None:
+    def __init__(self, connection: Connection, name: str, system: System, started: Started) -> None:
         self._connection = connection
+        self._name = name
+        self._system = system
         self.wire = started.wire
         self.first = started.first
+
+    def sweep(self, folders: Sequence[str]) -> None:
+        """Remove folders below the home folder that the program could not, since it ran out of them; blocks.
+
+        Raises:
+            HostFailed: one stays.
+            Unreachable: the connection broke off.
+        """
+        self.wire.exit_code()
+        try:
+            with delivery.open_sftp(self._connection, self._name) as sftp:
+                for folder in folders:
+                    self._sweep(Shell(self._connection), sftp, folder)
+                for parent in {posixpath.dirname(folder) for folder in folders}:
+                    with suppress(OSError):  # something else is in it
+                        sftp.rmdir(parent)
+        except (SSHException, EOFError, OSError) as error:
+            raise _broken(error, self._name) from None
+
+    def _sweep(self, shell: Shell, sftp: SFTPClient, folder: str) -> None:
+        """A virus scanner may have a program open for a moment after it has ended."""
+        if not (folder.startswith(f"{HOME}/") and self._system.plain.fullmatch(folder)):
+            raise HostFailed(f"the host wants {folder!r} removed, which is not ours", host=self._name)
+        for _ in range(SWEEPS):
+            self._system.remove(shell, folder)
+            self.wire.last_heard = time.monotonic()
+            try:
+                sftp.stat(folder)
+            except FileNotFoundError:
+                return
+            time.sleep(0.5)
+        raise HostFailed(f"{folder} in the home folder stays: something runs out of it", host=self._name)
 
     def close(self) -> None:
         """End it at once; any thread may, and whoever is sending is told.
@@ -60,12 +102,11 @@ def open_session(
     """
     connection = connector.connect(target)
     try:
-        return Session(connection, _start(connection, target, become, hello, choice, doing))
+        system, started = _start(connection, target, become, hello, choice, doing)
+        return Session(connection, target.name, system, started)
     except (SSHException, EOFError, OSError) as error:
         connection.close()
-        raise Unreachable(
-            f"the connection broke off: {error or type(error).__name__}", remedy="run it again", host=target.name
-        ) from None
+        raise _broken(error, target.name) from None
     except NothingThere:
         connection.close()
         raise
@@ -82,11 +123,21 @@ def _start(
     hello: Message,
     choice: Choice,
     doing: Callable[[str], None],
-) -> Started:
+) -> tuple[System, Started]:
     """Start the cached program; whatever keeps it from starting (it was never there, another one is wanted, its
     interpreter vanished), all begins anew as at first contact."""
-    system, starter = system_of(connection), Starter(connection, target, become, hello)
+    system = system_of(connection)
+    starter = Starter(connection, target, become if system.has_sudo else None, hello)
     started = starter.run(system.start(program.cached_folder()))
-    if isinstance(started, Started):
-        return started
-    return FirstContact(connection, target.name, system, starter, choice, doing).start()
+    if isinstance(started, Refusal) and system.has_sudo:
+        system = at_second_glance(connection, target.name)
+        if not system.has_sudo:
+            starter = Starter(connection, target, None, hello)
+            started = starter.run(system.start(program.cached_folder()))
+    if isinstance(started, Refusal):
+        started = FirstContact(connection, target.name, system, starter, choice, doing).start()
+    return system, started
+
+
+def _broken(error: Exception, host: str) -> Unreachable:
+    return Unreachable(f"the connection broke off: {error or type(error).__name__}", remedy="run it again", host=host)

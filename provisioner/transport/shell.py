@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fabric import Connection
-from paramiko import Channel
+from paramiko import Channel, SSHException
 
 LIMIT = 45.0
 """Seconds that a command may be silent."""
@@ -38,6 +41,10 @@ class Shell:
         Raises:
             OSError, SSHException, EOFError: the connection broke off, or the command was silent for too long.
         """
+        code, out, err = self._run(command, limit)
+        return Said(code, self.text(out), self.text(err))
+
+    def _run(self, command: str, limit: float) -> tuple[int, bytes, bytes]:
         channel: Channel = self._connection.transport.open_session(timeout=LIMIT)
         try:
             channel.settimeout(limit)
@@ -45,9 +52,28 @@ class Shell:
             channel.shutdown_write()
             out, err = _all(channel.recv), _all(channel.recv_stderr)
             ended = channel.status_event.wait(LIMIT)
-            return Said(channel.recv_exit_status() if ended else -1, _text(out), _text(err))
+            return channel.recv_exit_status() if ended else -1, out, err
         finally:
             channel.close()
+
+    def text(self, data: bytes) -> str:
+        """Return what a program printed. What is no UTF-8 is in the code page of the system, if that has one."""
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            return data.decode(self._code_page(), "replace")
+
+    def _code_page(self) -> str:
+        """Return the encoding in which Windows prints, such as cp949; utf-8 where there is no such thing.
+
+        `chcp` says it in the system's language, and in such an encoding: only its number counts.
+        """
+        with suppress(OSError, SSHException, EOFError):
+            out = self._run("cmd.exe /c chcp", LIMIT)[1]
+            number = re.findall(rb"\d+", out)
+            with suppress(LookupError):
+                return codecs.lookup(f"cp{int(number[-1])}").name if number else "utf-8"
+        return "utf-8"
 
 
 def last_line(text: str) -> str:
@@ -61,7 +87,3 @@ def _all(receive: Callable[[int], bytes]) -> bytes:
     while piece := receive(1 << 16):
         pieces.append(piece)
     return b"".join(pieces)
-
-
-def _text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")

@@ -10,7 +10,7 @@ from paramiko import Channel
 
 from provisioner.errors import HostFailed, Unreachable
 from provisioner.transport.connect import Target
-from provisioner.transport.shell import last_line
+from provisioner.transport.shell import Shell, last_line
 from provisioner.transport.wire import Message, Wire
 
 PROMPT = "provision-sudo-password:"
@@ -19,6 +19,8 @@ SILENCE = 45.0
 """Seconds without a word after which a host is given up (it gives a sign of life every 5)."""
 SUDO_LIMIT = 30.0
 """Seconds that sudo gets to let us through."""
+NO_SUCH_PROGRAM = 9009
+"""How cmd.exe, and the Store's stand-in for Python on Windows, say that there is no such program."""
 NO_CODE = -1
 """In place of an exit code: a signal ended it, or it has not ended."""
 
@@ -48,6 +50,8 @@ class Refusal:
     @property
     def last(self) -> str:
         """The last line it printed, or its exit code."""
+        if self.code == NO_SUCH_PROGRAM:
+            return "nothing is installed under that name (what Windows has there only opens the Microsoft Store)"
         return last_line(self.said) or f"exit code {self.code}, and it said nothing"
 
 
@@ -82,7 +86,7 @@ class Starter:
         first = self._hear_first(wire)
         if first is not None:
             return Started(wire, first)
-        refusal = Refusal(wire.exit_code(), wire.stderr())
+        refusal = Refusal(wire.exit_code(), Shell(self._connection).text(wire.stderr()).strip())
         hangs = refusal.code == NO_CODE and not channel.closed
         wire.close()
         self._raise_if_final(refusal, hangs)
@@ -155,5 +159,7 @@ _FINAL = (
     ("sudo: command not found", "there is no sudo on the host", "install sudo, log in as root, or leave `become` out"),
     ("must have a tty", "sudo wants a terminal", "remove `requiretty` from the host's sudoers"),
     ("No space left", "the host's disk is full", "free some space there"),
-)
+    ("cmd: command not found", "the account's shell on this Windows host is neither cmd.exe nor PowerShell",
+     "remove the value DefaultShell from HKLM\\SOFTWARE\\OpenSSH on the host"),
+)  # fmt: skip
 """What a host prints when no other interpreter would do better: sign, message, remedy."""

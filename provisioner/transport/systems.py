@@ -7,11 +7,12 @@ put into it is ours (hashes, versions, names of hosts) and holds nothing that a 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Protocol
 
 from fabric import Connection
 
 from provisioner.errors import HostFailed
+from provisioner.transport import delivery
 from provisioner.transport.fetchers import Curl, Fetcher, Wget
 from provisioner.transport.shell import Said, Shell
 
@@ -25,30 +26,32 @@ _OLDEST_GLIBC = "2.17"
 """What every archive of python-build-standalone runs with; taken where the host can't say."""
 
 
-class Posix:
-    """Linux and macOS: sh, and what POSIX has beside it."""
+class System(Protocol):
+    """What first contact needs to know of a kind of system. Paths are with ``/`` everywhere but in command lines."""
 
-    inside = "bin/python3"
+    inside: str
     """The interpreter in an unpacked archive."""
+    plain: re.Pattern[str]
+    """Paths that no shell there reads anything into."""
+    has_sudo: bool
+    """Whether more rights come through sudo; else who logs in has all that it ever gets."""
+    has_modes: bool
+    """Whether a file's mode keeps others from it; else they have no access to the home folder at all."""
 
     def roots(self, cluster: str) -> tuple[str, ...]:
         """Return where a cluster's root folder may be unless it is declared, but for the home folder's own."""
-        return (f"/opt/provision/{cluster}",)
 
     def fetcher(self, shell: Shell) -> Fetcher | None:
         """Return what fetches files over HTTP there; None: nothing that keeps a token to itself."""
-        if shell.run("curl --version").code == 0:
-            return Curl()
-        return Wget() if "GNU Wget" in shell.run("wget --version").out else None
 
     def start(self, folder: str) -> str:
         """Return the command that starts the program in a folder (see remote/boot.py)."""
-        return f"sh {folder}/start"
 
-    def interpreters(self, version: str) -> tuple[str, ...]:
-        """Return how a Python of the system may be called: macOS' sshd has a short PATH, and RHEL's python3 is old."""
-        named = "python" + version.rpartition(".")[0]
-        return ("python3", named, "/usr/local/bin/python3", "/opt/homebrew/bin/python3")
+    def program(self, path: str) -> str:
+        """Return how a command line names a program by its path."""
+
+    def interpreters(self, version: str, brings: bool) -> tuple[str, ...]:
+        """Return how a Python of the system may be called; ``brings``: the cluster's can be had in its place."""
 
     def facts(self, shell: Shell) -> Facts:
         """Return what an interpreter is chosen by: os, arch, libc, libc_version.
@@ -56,6 +59,48 @@ class Posix:
         Raises:
             HostFailed: the host says nothing of the kind.
         """
+
+    def free(self, shell: Shell, folder: str) -> int | None:
+        """Return how many bytes a folder's disk has left, None if the host can't say."""
+
+    def sha256(self, shell: Shell, file: str) -> str | None:
+        """Return the hash of a file, None if the host can't say."""
+
+    def unpack(self, shell: Shell, archive: str, folder: str) -> Said:
+        """Unpack a tar.gz, with the account's own id in place of the archive's."""
+
+    def remove(self, shell: Shell, path: str) -> None:
+        """Remove a file, or a folder with everything in it, if it is there."""
+
+
+class Posix:
+    """Linux and macOS: sh, and what POSIX has beside it."""
+
+    inside = "bin/python3"
+    plain = re.compile(r"[A-Za-z0-9_./+:@~-]+")
+    has_sudo = True
+    has_modes = True
+
+    def roots(self, cluster: str) -> tuple[str, ...]:
+        return (f"/opt/provision/{cluster}",)
+
+    def fetcher(self, shell: Shell) -> Fetcher | None:
+        if shell.run("curl --version").code == 0:
+            return Curl()
+        return Wget() if "GNU Wget" in shell.run("wget --version").out else None
+
+    def start(self, folder: str) -> str:
+        return f"sh {folder}/start"
+
+    def program(self, path: str) -> str:
+        return path
+
+    def interpreters(self, version: str, brings: bool) -> tuple[str, ...]:
+        """macOS' sshd has a short PATH, and RHEL's python3 is old."""
+        named = "python" + version.rpartition(".")[0]
+        return ("python3", *(() if brings else (named, "/usr/local/bin/python3", "/opt/homebrew/bin/python3")))
+
+    def facts(self, shell: Shell) -> Facts:
         said = shell.run("uname -s -m")
         words = (said.out.strip().splitlines() or [""])[-1].split()  # a login may print a greeting before
         if said.code or len(words) != 2:
@@ -73,12 +118,10 @@ class Posix:
         return {"libc": "glibc", "libc_version": told[1] if told else _OLDEST_GLIBC}
 
     def free(self, shell: Shell, folder: str) -> int | None:
-        """Return how many bytes a folder's disk has left, None if the host can't say."""
         row = re.search(r"\s(\d+)\s+(\d+)\s+(-?\d+)\s+\d+%", shell.run(f"df -Pk {folder}").out)
         return int(row[3]) * 1024 if row else None
 
     def sha256(self, shell: Shell, file: str) -> str | None:
-        """Return the hash of a file, None if the host can't say."""
         for command in (f"sha256sum {file}", f"shasum -a 256 {file}"):
             found = re.search(r"^\\?([0-9a-f]{64})\s", shell.run(command, UNPACK_LIMIT).out, re.M)
             if found:
@@ -86,14 +129,90 @@ class Posix:
         return None
 
     def unpack(self, shell: Shell, archive: str, folder: str) -> Said:
-        """Unpack a tar.gz, with the account's own id in place of the archive's."""
         return shell.run(f"tar -xzof {archive} -C {folder}", UNPACK_LIMIT)
 
-    def remove(self, shell: Shell, folder: str) -> None:
-        """Remove a folder with everything in it, if it is there."""
-        shell.run(f"rm -rf {folder}", UNPACK_LIMIT)
+    def remove(self, shell: Shell, path: str) -> None:
+        shell.run(f"rm -rf {path}", UNPACK_LIMIT)
 
 
-def system_of(connection: Connection) -> Posix:
-    """Return the kind of system at the other end; all are POSIX so far."""
-    return Posix()
+class Windows:
+    """Windows: cmd.exe, whether the account logs in with it or with PowerShell, and what Windows has beside it.
+
+    No Python is trusted because it is on PATH: ``python`` there may open the Microsoft Store. What a command prints is
+    in the language and the code page of the system: only numbers are read from it.
+    """
+
+    inside = "python.exe"
+    plain = re.compile(r"[A-Za-z0-9_./\\+:~-]+")
+    has_sudo = False
+    has_modes = False
+
+    def roots(self, cluster: str) -> tuple[str, ...]:
+        """The drive of the system is C: nearly everywhere; elsewhere a host counts as one that has nothing of ours."""
+        return (f"/C:/provision/{cluster}",)
+
+    def fetcher(self, shell: Shell) -> Fetcher | None:
+        """Windows has curl from 10 (1803) on; what PowerShell calls curl is something else."""
+        return Curl("curl.exe") if shell.run("curl.exe --version").code == 0 else None
+
+    def start(self, folder: str) -> str:
+        return self.program(f"{folder}/start.cmd")
+
+    def program(self, path: str) -> str:
+        """cmd.exe takes what follows a ``/`` for an option."""
+        return path.replace("/", "\\")
+
+    def interpreters(self, version: str, brings: bool) -> tuple[str, ...]:
+        """A path with a blank can't be named in both shells; ``Progra~1`` is the short name of Program Files."""
+        if brings:
+            return ()
+        series = version.rpartition(".")[0]
+        folder = "Python" + series.replace(".", "")
+        places = ("AppData\\Local\\Programs\\Python", "C:\\Progra~1", "C:")
+        return (f"py -{series}", *(f"{place}\\{folder}\\python.exe" for place in places), "python")
+
+    def facts(self, shell: Shell) -> Facts:
+        said = shell.run("cmd.exe /c set PROCESSOR")
+        told = dict(line.strip().split("=", 1) for line in said.out.upper().splitlines() if "=" in line)
+        name = told.get("PROCESSOR_ARCHITEW6432") or told.get("PROCESSOR_ARCHITECTURE")
+        if said.code or name is None:
+            raise HostFailed(
+                f"the host does not say what it is: `cmd.exe /c set PROCESSOR` gave {said.last!r}",
+                remedy="on Windows, hosts need OpenSSH's server with cmd.exe or PowerShell as its DefaultShell",
+            )
+        if told.get("PROCESSOR_IDENTIFIER", "").startswith("ARM"):  # where an emulation says AMD64
+            name = "ARM64"
+        return {"os": "windows", "arch": _PROCESSORS.get(name.lower(), name.lower())}
+
+    def free(self, shell: Shell, folder: str) -> int | None:
+        rows = shell.run(f"cmd.exe /c dir /-c {self.program(folder)}").out.split("\n")
+        numbers = re.findall(r"\d+", next((row for row in reversed(rows) if row.strip()), ""))
+        return int(numbers[-1]) if numbers else None
+
+    def sha256(self, shell: Shell, file: str) -> str | None:
+        said = shell.run(f"certutil.exe -hashfile {self.program(file)} SHA256", UNPACK_LIMIT)
+        found = re.search(r"^((?:[0-9a-f]{2} ?){32})\s*$", said.out, re.M)
+        return found[1].replace(" ", "") if found else None
+
+    def unpack(self, shell: Shell, archive: str, folder: str) -> Said:
+        """Windows has bsdtar from 10 (1803) on."""
+        return shell.run(f"tar.exe -xzf {self.program(archive)} -C {self.program(folder)}", UNPACK_LIMIT)
+
+    def remove(self, shell: Shell, path: str) -> None:
+        verb = "del /f /q" if path.endswith((".zip", ".gz", ".part")) else "rd /s /q"
+        shell.run(f"cmd.exe /c {verb} {self.program(path)}", UNPACK_LIMIT)
+
+
+def system_of(connection: Connection) -> System:
+    """Return the kind of system at the other end, as far as its greeting tells."""
+    return Windows() if "OpenSSH_for_Windows" in connection.transport.remote_version else Posix()
+
+
+def at_second_glance(connection: Connection, host: str) -> System:
+    """Return the kind of system at the other end, by how its SFTP names the home folder: ``/C:/Users/kim``.
+
+    Raises:
+        HostFailed: the server has no SFTP.
+    """
+    with delivery.open_sftp(connection, host) as sftp:
+        return Windows() if re.match(r"/?[A-Za-z]:", sftp.normalize(".")) else Posix()

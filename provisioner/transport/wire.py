@@ -108,12 +108,12 @@ class Wire:
             if line is None and not self._fill():
                 return None
 
-    def stderr(self) -> str:
+    def stderr(self) -> bytes:
         """Return what the host printed as errors, once the conversation is closed."""
         pieces = [self._said]
         while self._channel.recv_stderr_ready():
             pieces.append(self._channel.recv_stderr(65536))
-        return b"".join(pieces).decode("utf-8", "replace").strip()
+        return b"".join(pieces)
 
     def exit_code(self, timeout: float = 10.0) -> int:
         """Return the exit code of the program on the host, -1 if it doesn't come within ``timeout`` seconds."""

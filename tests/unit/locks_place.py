@@ -65,6 +65,7 @@ def opened(folder: Path) -> Iterator[Workplace]:
     index.add("ray", "2.60.0", "cp311-cp311-manylinux2014_x86_64", needs=["click"])
     index.add("ray", "2.60.0", "cp311-cp311-win_amd64", needs=["click", "colour"])
     index.add("redis", "7.0")
+    index.add("msvc_runtime", "14.44", "cp311-cp311-win_amd64")
     index.add("click", "8.1")
     index.add("colour", "1.0")
     index.add("demo", "1.0", needs=["click"])

@@ -27,7 +27,7 @@ def test_a_lock_file_is_readable_complete_and_stable(fresh: Workplace, provision
     assert done.code == 0, done.err
     assert done.out.splitlines() == [
         "linux-x86_64-glibc2.28, Python 3.11.9 (ctl, w1): 3 packages, new",
-        "windows-x86_64, Python 3.11.9 (pc): 5 packages, new",
+        "windows-x86_64, Python 3.11.9 (pc): 6 packages, new",
         "inventory.lock.yml written",
     ]
     text = (folder / "inventory.lock.yml").read_text()
@@ -45,7 +45,7 @@ def test_a_lock_file_is_readable_complete_and_stable(fresh: Workplace, provision
     assert all(wheel.size for wheel in linux.lock.wheels)
     assert (linux.requirements, windows.requirements) == (
         ("ray[default]==2.60.0", "redis"),
-        ("demo", "ray[default]==2.60.0", "redis"),
+        ("demo", "msvc-runtime", "ray[default]==2.60.0", "redis"),
     )
     assert linux.interpreter
     assert windows.interpreter
@@ -66,7 +66,7 @@ def test_versions_stay_until_an_upgrade_and_what_is_new_is_shown(fresh: Workplac
     kept = provision("lock")
     assert kept.out.splitlines() == [
         "linux-x86_64-glibc2.28, Python 3.11.9 (ctl, w1): 3 packages, as before",
-        "windows-x86_64, Python 3.11.9 (pc): 5 packages, 1 added, 1 removed",
+        "windows-x86_64, Python 3.11.9 (pc): 6 packages, 1 added, 1 removed",
         "  + other 3.0",
         "  - demo 1.0",
         "inventory.lock.yml written",
@@ -83,7 +83,7 @@ def test_versions_stay_until_an_upgrade_and_what_is_new_is_shown(fresh: Workplac
         "linux-x86_64-glibc2.28, Python 3.11.9 (ctl, w1): 4 packages, 1 added, 1 changed",
         "  + fresh 0.1",
         "  ~ click 8.1 -> 8.2",
-        "windows-x86_64, Python 3.11.9 (pc): 6 packages, 1 added, 1 changed",
+        "windows-x86_64, Python 3.11.9 (pc): 7 packages, 1 added, 1 changed",
         "  + fresh 0.1",
         "  ~ click 8.1 -> 8.2",
         "inventory.lock.yml written",

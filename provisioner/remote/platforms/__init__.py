@@ -25,6 +25,10 @@ def current() -> Platform:
         from provisioner.remote.platforms.macos import Macos
 
         return Macos()
+    if sys.platform == "win32":
+        from provisioner.remote.platforms.windows import Windows
+
+        return Windows()
     raise Failure("hosts with %s are not supported yet" % sys.platform, "take the host out of the inventory")
 
 

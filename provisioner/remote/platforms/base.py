@@ -150,9 +150,31 @@ class Platform:
         """
         raise NotImplementedError
 
-    def clean(self, root: str, purge: bool) -> None:
+    def checked_root(self, root: str) -> str:
+        """Return a root folder as paths are written here.
+
+        Raises:
+            Failure: it can't be ours, or Ray could not run there.
+        """
+        return root
+
+    def make_root(self, root: str, account: str) -> None:
+        """Make the root folder, in one step, for us and for the account that Ray runs under."""
+        import os
+
+        os.makedirs(root, mode=0o755, exist_ok=True)
+
+    def temp_dir(self, root: str) -> str:
+        """Return Ray's folder for sessions, short enough for what Ray makes there."""
+        raise NotImplementedError
+
+    def clean(self, root: str, purge: bool) -> List[str]:
         """Remove the root if nothing is left in it; with ``purge``, everything of ours in it and the cached program
-        as well."""
+        as well.
+
+        Returns the folders, counted from the home folder, that somebody else must remove after this program has
+        ended: it runs out of them, and that keeps them there.
+        """
         raise NotImplementedError
 
     def get_variable(self, name: str) -> Optional[str]:
@@ -181,6 +203,17 @@ class Platform:
     def owner(self, path: str) -> str:
         """Return the account that owns a file, or its number if it has no name."""
         raise NotImplementedError
+
+    def may_write(self, folder: str, account: str) -> bool:
+        """Tell whether an account may write to a folder that we made."""
+        return self.owner(folder) == account
+
+    def mode(self, path: str) -> Optional[str]:
+        """Return a file's permission bits in octal, None where there is no such thing."""
+        raise NotImplementedError
+
+    def shield(self, path: str, mode: int) -> None:
+        """Keep a file from others as far as ``mode`` says, where it was not made with that mode."""
 
     def access(self, path: str) -> Dict[str, Any]:
         """Return, as JSON data, who owns a file and who may do what with it."""
@@ -239,3 +272,6 @@ class Platform:
     def temporary(self, folder: str) -> Dict[str, str]:
         """Return the variables that have programs make their temporary files in a folder."""
         raise NotImplementedError
+
+    def complete_environment(self, environment: str) -> None:
+        """Add to a virtual environment what its packages need here and don't bring in the right place."""

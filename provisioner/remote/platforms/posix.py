@@ -83,7 +83,16 @@ class Posix(Platform):
         file.flush()
         return file
 
-    def clean(self, root: str, purge: bool) -> None:
+    def temp_dir(self, root: str) -> str:
+        """Short, for unix socket paths end at 107 bytes (103 on macOS)."""
+        inside = os.path.join(root, "ray")
+        if len(inside) <= 40:
+            return inside
+        import hashlib
+
+        return "%s/rp-%s" % (self.scratch, hashlib.sha256(root.encode()).hexdigest()[:8])
+
+    def clean(self, root: str, purge: bool) -> List[str]:
         import shutil
 
         for name in ("lock", "python.json"):
@@ -99,6 +108,7 @@ class Posix(Platform):
         for folder in (os.path.dirname(root), *(os.path.join(home, "clusters") for home in homes), *homes):
             if os.path.basename(folder) in ("provision", "clusters", ".provision"):
                 remove_if_empty(folder)
+        return []
 
     def get_variable(self, name: str) -> Optional[str]:
         return self.variables().get(name)
@@ -129,6 +139,9 @@ class Posix(Platform):
             return pwd.getpwuid(uid).pw_name
         except KeyError:
             return str(uid)
+
+    def mode(self, path: str) -> Optional[str]:
+        return "%04o" % (os.stat(path).st_mode & 0o7777)
 
     def access(self, path: str) -> Dict[str, Any]:
         found = os.stat(path)

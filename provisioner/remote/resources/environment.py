@@ -6,6 +6,7 @@ import json
 import os
 
 from provisioner.remote.failure import Failure
+from provisioner.remote.files import remove_tree
 from provisioner.remote.folders import flush
 from provisioner.remote.resource import Resource, difference
 from provisioner.remote.resources.python_search import remember
@@ -83,22 +84,23 @@ class Environment(Resource):
 
     def _build(self, host: Host, lock: Dict[str, Any], files: Dict[str, str], folder: str) -> None:
         """Install and try everything; what only the installation needs is removed meanwhile, whatever comes of it."""
-        import shutil
         from concurrent.futures import ThreadPoolExecutor
 
         work = folder + ".work"
         for path in (folder, work):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
         with ThreadPoolExecutor(1) as aside:
             try:
                 self._install(host, lock, files, folder, work)
             finally:
-                aside.submit(shutil.rmtree, work, ignore_errors=True)
+                aside.submit(remove_tree, work)
             # A power cut must not leave empty files behind a stamp that says that all is there: 0.3 s for 300 MB on an
             # idle disk, hidden behind the first import.
-            flushed = aside.submit(flush)
+            flushed = aside.submit(flush, folder)
             self._verify(host, folder)
             flushed.result()
+        if os.path.isdir(work):  # where a program that runs can't be removed, nor any other name that it has
+            remove_tree(work)
 
     def _install(self, host: Host, lock: Dict[str, Any], files: Dict[str, str], folder: str, work: str) -> None:
         uv = _unpack_uv(files[lock["uv"]["sha256"]], work)
@@ -115,6 +117,7 @@ class Environment(Resource):
         install += ["--compile-bytecode"] * self._is_compiled_ahead(host)
         python = host.platform.interpreter_of(folder)
         _run(host, [uv, "pip", "install", *settings, "--python", python, *install])
+        host.platform.complete_environment(folder)
 
     def _is_compiled_ahead(self, host: Host) -> bool:
         """Tell whether byte code is written now: it takes seconds, and Ray writes what it needs at its first start.
@@ -124,7 +127,7 @@ class Environment(Resource):
         """
         from provisioner.remote.service import read_spec, service_name
 
-        return read_spec(host, service_name(host)) is not None or host.platform.owner(host.root) != host.account
+        return read_spec(host, service_name(host)) is not None or not host.platform.may_write(host.root, host.account)
 
     def _verify(self, host: Host, folder: str) -> None:
         host.doing("trying the installation")

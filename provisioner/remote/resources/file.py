@@ -6,6 +6,7 @@ import hashlib
 import os
 
 from provisioner.remote.failure import Failure
+from provisioner.remote.files import unlink
 from provisioner.remote.folders import missing_folders, remove_if_empty
 from provisioner.remote.resource import Resource, difference
 
@@ -38,8 +39,8 @@ class File(Resource):
         found = []
         if _digest(path) != self.params["sha256"]:
             found.append(difference("change", what, "other content", "%d bytes" % self.params["size"]))
-        mode = "%04o" % (os.stat(path).st_mode & 0o7777)
-        if self.params.get("mode") and int(mode, 8) != int(self.params["mode"], 8):
+        mode = host.platform.mode(path) if self.params.get("mode") else None
+        if mode is not None and int(mode, 8) != int(self.params["mode"], 8):
             found.append(difference("change", "mode of " + path, mode, self.params["mode"]))
         owner = self.params.get("owner")
         if owner and host.platform.owner(path) != owner:
@@ -60,6 +61,7 @@ class File(Resource):
                 host.write(path, file.read(), mode)
         if access:
             host.platform.set_access(path, dict(access, mode=mode))
+        host.platform.shield(path, mode)
         if self.params.get("owner"):
             host.platform.give(path, self.params["owner"])
         return str(path)
@@ -79,9 +81,9 @@ class File(Resource):
             with open(before["copy"], "rb") as file:
                 host.write(path, file.read(), before["access"]["mode"])
             host.platform.set_access(path, before["access"])
-            os.unlink(before["copy"])
+            unlink(before["copy"])
         elif os.path.exists(path):
-            os.unlink(path)
+            unlink(path)
         for folder in entry["folders"]:
             remove_if_empty(folder)
         host.marker.drop(self.key)

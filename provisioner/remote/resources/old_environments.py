@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from provisioner.remote import service
+from provisioner.remote.files import remove_tree, unlink
 from provisioner.remote.resource import Resource, difference
 from provisioner.remote.resources import ray_history
 from provisioner.remote.resources.environment import STAMP, read_stamp
@@ -103,9 +104,7 @@ def folders(path: str) -> List[str]:
 
 def remove(folder: str) -> None:
     """Remove an environment, an interpreter or a file's folder; what was begun and interrupted counts as unfinished."""
-    import shutil
-
     for name in (STAMP, COMPLETE):
         if os.path.exists(os.path.join(folder, name)):
-            os.unlink(os.path.join(folder, name))
-    shutil.rmtree(folder, ignore_errors=True)
+            unlink(os.path.join(folder, name))
+    remove_tree(folder)

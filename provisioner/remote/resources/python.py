@@ -6,6 +6,7 @@ import json
 import os
 
 from provisioner.remote.failure import Failure
+from provisioner.remote.files import remove_tree, rename
 from provisioner.remote.folders import flush
 from provisioner.remote.resource import Resource, difference
 from provisioner.remote.resources.python_search import search, stamp
@@ -85,19 +86,17 @@ class Python(Resource):
 
     def _bring(self, host: Host, folder: str) -> None:
         """Build it aside and put it in its place in one step; what stood there was not complete."""
-        import shutil
-
         work, old = folder + ".work", folder + ".old"
         if os.path.isdir(old) and not os.path.isdir(folder):
-            os.rename(old, folder)  # a run was ended between the two steps of putting it in its place
+            rename(old, folder)  # a run was ended between the two steps of putting it in its place
         archive = self._fetch(host)
         for path in (work, old):
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
         host.doing("unpacking Python %s" % self.params["version"])
         try:
             self._unpack(archive, work)
             self._try(host, work)
-            flush()
+            flush(work)
             note = {
                 "version": self.params["version"],
                 "stamp": stamp(self._interpreter(host, work)),
@@ -107,7 +106,7 @@ class Python(Resource):
             _put_in_place(work, folder, old)
         finally:
             for path in (work, old) if os.path.isdir(folder) else (work,):
-                shutil.rmtree(path, ignore_errors=True)
+                remove_tree(path)
 
     def _fetch(self, host: Host) -> str:
         from provisioner.remote.brought import adopt
@@ -152,12 +151,12 @@ class Python(Resource):
 def _put_in_place(work: str, folder: str, old: str) -> None:
     """Give it its final name; what had that name is there again if that fails."""
     if os.path.isdir(folder):
-        os.rename(folder, old)
+        rename(folder, old)
     try:
-        os.rename(work, folder)
+        rename(work, folder)
     except OSError:
         if os.path.isdir(old):
-            os.rename(old, folder)
+            rename(old, folder)
         raise
 
 

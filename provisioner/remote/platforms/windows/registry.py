@@ -7,6 +7,8 @@ both, the account's over the machine's, PATH apart (Microsoft, "User Environment
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
@@ -18,9 +20,11 @@ ANNOUNCE_LIMIT = 5.0
 
 
 def _winreg() -> Any:
-    import importlib
+    if sys.platform == "win32":
+        import winreg
 
-    return importlib.import_module("winreg")  # by name: type checkers know it on Windows only
+        return winreg
+    raise OSError("there is no registry on this system")
 
 
 def _split(key: str) -> Tuple[Any, str]:

@@ -1,0 +1,79 @@
+"""Moving and removing files where others may have them open: on Windows a virus scanner, an indexer or a reader keeps
+a file from being replaced for a moment, and what is read-only from being removed at all. Elsewhere these do what
+``os`` and ``shutil`` do.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+PATIENCE = 5.0
+"""Seconds for others to let go of a file."""
+PAUSE = 0.05
+
+
+def replace(source: str, target: str) -> None:
+    """Give a file another name, in place of what has that name; OSError if it can't be."""
+    if os.name == "nt" and os.path.isfile(target):
+        _make_writable(target)
+    _patiently(lambda: os.replace(source, target))
+
+
+def rename(source: str, target: str) -> None:
+    """Give a folder a name that nothing has; OSError if it can't be."""
+    _patiently(lambda: os.rename(source, target))
+
+
+def unlink(path: str) -> None:
+    """Remove a file; OSError if it can't be."""
+    if os.name == "nt":
+        _make_writable(path)
+    _patiently(lambda: os.unlink(path))
+
+
+def remove_tree(folder: str) -> None:
+    """Remove a folder with everything in it, as far as that goes; what others have open may stay."""
+    import shutil
+
+    if os.name != "nt":
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    deadline = time.monotonic() + PATIENCE
+    while os.path.isdir(folder):
+        shutil.rmtree(folder, onerror=lambda act, path, _: _once_more(act, path))
+        if time.monotonic() > deadline:
+            return
+        time.sleep(PAUSE if os.path.isdir(folder) else 0.0)
+
+
+def _once_more(act: Callable[[str], object], path: str) -> None:
+    """Remove what could not be removed, after making it writable; the caller looks at what is left."""
+    _make_writable(path)
+    try:
+        act(path)
+    except OSError:
+        return
+
+
+def _make_writable(path: str) -> None:
+    try:
+        os.chmod(path, 0o700)  # on Windows: take the read-only attribute away
+    except OSError:
+        return
+
+
+def _patiently(act: Callable[[], None]) -> None:
+    """Do it; where others may have the file open for a moment, try for a while."""
+    deadline = time.monotonic() + (PATIENCE if os.name == "nt" else 0.0)
+    while True:
+        try:
+            return act()
+        except PermissionError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(PAUSE)

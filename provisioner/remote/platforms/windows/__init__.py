@@ -1,0 +1,324 @@
+"""Windows: registry, scheduled tasks, access lists. Each method says what; how is in the modules beside this one.
+
+They are loaded when they are needed, and so is what only Windows' Python has.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from provisioner.remote.failure import Failure
+from provisioner.remote.platforms.base import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Any, Dict, List, Optional, Tuple
+
+    from provisioner.remote.host import Host
+    from provisioner.remote.platforms.base import Firewall, ServiceManager
+    from provisioner.remote.platforms.windows.registry import Variables
+
+PROCESSORS = {"amd64": "x86_64", "arm64": "aarch64"}
+LONGEST_ROOT = 60
+"""Characters of a root: what Ray's wheel puts below it must stay under the 260 that Windows allows by default (the
+longest path of Ray 2.60.0 in an environment has 185 characters below the root)."""
+OURS = ("before", "env", "log", "python", "ray", "service", "store")
+"""Folders that we make under the root; whatever else is there is somebody's."""
+_LOCKED_BYTE = 1 << 30
+"""Where the lock file is locked: far behind its text, for what is locked can't even be read."""
+
+
+class Windows(Platform):
+    os = "windows"
+
+    def __init__(self) -> None:
+        self._lock_file: Optional[IO[str]] = None
+
+    def facts(self) -> Dict[str, Any]:
+        from provisioner.remote.platforms.windows.registry import read
+
+        name = read(r"HKLM\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters", "Hostname")
+        return {
+            "os": "windows",
+            "arch": _processor(),
+            "hostname": name or os.environ.get("COMPUTERNAME", ""),  # the variable ends after 15 characters
+            "version": _version(),
+            "code_page": int(read(r"HKLM\SYSTEM\CurrentControlSet\Control\Nls\CodePage", "OEMCP") or 0),
+            "python": "%d.%d.%d" % sys.version_info[:3],
+            "privileged": self.privileged(),
+            "clock": time.time(),
+        }
+
+    def privileged(self) -> bool:
+        from provisioner.remote.platforms.windows.access import is_elevated
+
+        return is_elevated()
+
+    def login_account(self) -> str:
+        return os.getlogin()
+
+    def default_root(self, cluster: str) -> str:
+        return r"%s\provision\%s" % (os.environ.get("SYSTEMDRIVE", "C:"), cluster)
+
+    def checked_root(self, root: str) -> str:
+        path = os.path.normpath(root)
+        if not os.path.splitdrive(path)[0].endswith(":") or not os.path.isabs(path):
+            raise Failure("the root %s is no folder on a disk of this host" % root, "write it as C:\\provision\\NAME")
+        if " " in path or not path.isascii():
+            raise Failure(
+                "the root %s has a blank, or letters beyond ASCII: Ray does not run from there on Windows" % root,
+                "leave `root:` out, or write it as C:\\provision\\NAME",
+            )
+        if len(path) > LONGEST_ROOT:
+            raise Failure(
+                "the root %s is too long: Windows allows paths of 260 characters" % root,
+                "leave `root:` out, or take one of at most %d characters" % LONGEST_ROOT,
+            )
+        self._check_owner(path)
+        return path
+
+    def _check_owner(self, root: str) -> None:
+        """Refuse a folder that somebody else made: on C:\\ anybody may, and could change what runs from there."""
+        from provisioner.remote.platforms.windows import access
+
+        if not os.path.isdir(root):
+            return
+        owner = access.owner_sid(root)
+        if owner not in (access.ADMINISTRATORS, access.SYSTEM, access.own_sid()):
+            raise Failure(
+                "the root %s belongs to %s, who could change what runs from there" % (root, access.name_of(owner)),
+                "remove that folder, or choose another `root:`",
+            )
+
+    def make_root(self, root: str, account: str) -> None:
+        from provisioner.remote import files
+        from provisioner.remote.platforms.windows import access
+
+        aside = root + ".part"
+        os.makedirs(aside, exist_ok=True)
+        sids = [access.own_sid()] + [access.sid_of(account)] * (account != self.login_account())
+        access.limit(aside, sids, self.run)
+        files.rename(aside, root)
+
+    def temp_dir(self, root: str) -> str:
+        return os.path.join(root, "ray")
+
+    def choose_manager(self, wanted: str) -> ServiceManager:
+        from provisioner.remote.platforms.windows.tasks import Tasks
+
+        if wanted not in ("auto", "task"):
+            raise Failure("there is no `service: %s` on Windows" % wanted, "leave it out, or write `service: auto`")
+        return Tasks()
+
+    def firewall(self) -> Optional[Firewall]:
+        from provisioner.remote.platforms.windows import registry
+        from provisioner.remote.platforms.windows.firewall import WindowsFirewall
+
+        return WindowsFirewall(registry.read, registry.values)
+
+    def findings(self, host: Host) -> List[Dict[str, str]]:
+        from provisioner.remote.platforms.windows import registry
+        from provisioner.remote.platforms.windows.findings import findings
+
+        return findings(host, registry.read)
+
+    def run(
+        self, argv: List[str], timeout: float = 60.0, env: Optional[Dict[str, str]] = None, cwd: Optional[str] = None
+    ) -> Tuple[int, str]:
+        from provisioner.remote.platforms.windows import programs
+
+        return programs.run(argv, timeout, env, cwd)
+
+    def end_children(self) -> None:
+        programs = sys.modules.get("provisioner.remote.platforms.windows.programs")
+        if programs is not None:
+            programs.end_all()
+
+    def lock(self, path: str, wait: float) -> object:
+        deadline = time.monotonic() + wait
+        file = open(path, "a+", encoding="ascii")  # noqa: SIM115 - held until the program ends
+        while not _locked(file):
+            if time.monotonic() > deadline:
+                raise _held(file)
+            time.sleep(0.2)
+        file.truncate(0)
+        file.write("%d %d" % (os.getpid(), time.time()))
+        file.flush()
+        self._lock_file = file
+        return file
+
+    def clean(self, root: str, purge: bool) -> List[str]:
+        from provisioner.remote import files
+        from provisioner.remote.folders import remove_if_empty
+
+        for folder in OURS if purge else ("store",):  # an environment that is kept needs no wheels any more
+            files.remove_tree(os.path.join(root, folder))
+        if self._lock_file is not None:  # last, and not before it is closed: what is open can't be removed
+            self._lock_file.close()
+        for name in ("python.json", "lock"):
+            if os.path.exists(os.path.join(root, name)):
+                files.unlink(os.path.join(root, name))
+        remove_if_empty(root)
+        if os.path.basename(os.path.dirname(root)) == "provision":
+            remove_if_empty(os.path.dirname(root))
+        return _own_folders() if purge else []
+
+    def variables(self) -> Variables:
+        """Return the variables of the machine, those of the account if we may not change these."""
+        from provisioner.remote.platforms.windows.registry import Variables
+
+        return Variables(self.privileged())
+
+    def get_variable(self, name: str) -> Optional[str]:
+        return self.variables().get(name)
+
+    def set_variable(self, name: str, value: str) -> None:
+        self.variables().set(name, value)
+
+    def keep_variable(self, name: str) -> Dict[str, Any]:
+        return self.variables().keep(name)
+
+    def put_back_variable(self, name: str, kept: Dict[str, Any]) -> None:
+        self.variables().put_back(name, kept)
+
+    def variable_scope(self) -> str:
+        return self.variables().path
+
+    def give(self, path: str, account: str) -> None:
+        from provisioner.remote.platforms.windows import access
+
+        if account != self.owner(path) and self.privileged():
+            access.give(path, access.sid_of(account), self.run)
+
+    def owner(self, path: str) -> str:
+        """What an elevated account makes belongs to the group of administrators: that counts as its own."""
+        from provisioner.remote.platforms.windows import access
+
+        sid = access.owner_sid(path)
+        return self.login_account() if sid in (access.ADMINISTRATORS, access.own_sid()) else access.name_of(sid)
+
+    def may_write(self, folder: str, account: str) -> bool:
+        return True  # as the root was made: see make_root
+
+    def mode(self, path: str) -> Optional[str]:
+        return None
+
+    def shield(self, path: str, mode: int) -> None:
+        from provisioner.remote.platforms.windows import access
+
+        if not mode & 0o077:
+            access.limit(path, [access.own_sid()], self.run)
+
+    def access(self, path: str) -> Dict[str, Any]:
+        """The list itself stays with a file that is replaced in its folder; only what can be lost is kept."""
+        return {"mode": os.stat(path).st_mode & 0o777, "owner": self.owner(path)}
+
+    def set_access(self, path: str, access: Dict[str, Any]) -> None:
+        self.give(path, access["owner"])
+        os.chmod(path, access["mode"])  # read-only or not
+
+    def processes_of(self, root: str) -> List[int]:
+        from provisioner.remote.platforms.windows import processes
+
+        return processes.processes_of(root)
+
+    def runs(self, pid: int) -> bool:
+        from provisioner.remote.platforms.windows import calls
+
+        return calls.runs(pid)
+
+    def kill(self, pids: List[int]) -> None:
+        from provisioner.remote.platforms.windows import processes
+
+        processes.kill(pids)
+
+    def port_owner(self, port: int) -> str:
+        from provisioner.remote.platforms.windows import processes
+
+        return processes.port_owner(port) or "another process"
+
+    def forbidden_ports(self) -> List[Tuple[int, int]]:
+        from provisioner.remote.platforms.windows import processes
+
+        netsh = os.path.join(os.environ.get("SYSTEMROOT", "C:\\Windows"), "System32", "netsh.exe")
+        question = [netsh, "int", "ipv4", "show", "excludedportrange", "protocol=tcp"]
+        code, output = self.run(question, processes.SLOW)
+        return [] if code else processes.excluded_ports(output)
+
+    def find_interpreters(self, version: str, minor: bool = False) -> List[str]:
+        from provisioner.remote.platforms.windows.interpreters import found
+
+        return found(version, minor)
+
+    def interpreter_in(self, folder: str, version: str) -> str:
+        return os.path.join(folder, "python.exe")
+
+    def interpreter_of(self, environment: str) -> str:
+        return os.path.join(environment, "Scripts", "python.exe")
+
+    def command_of(self, environment: str, name: str) -> List[str]:
+        return [os.path.join(environment, "Scripts", name + ".exe")]
+
+    def temporary(self, folder: str) -> Dict[str, str]:
+        return {"TEMP": folder, "TMP": folder}
+
+    def complete_environment(self, environment: str) -> None:
+        """Have Python find the Visual C++ runtime that was installed with the packages.
+
+        The wheel msvc-runtime lays it in Scripts, where programs find it by PATH; but extension modules, such as Ray's,
+        are loaded without regard to PATH, and in a virtual environment "the program's folder" is another one
+        (docs.python.org, os.add_dll_directory).
+        """
+        path = os.path.join(environment, "Lib", "site-packages", "provision_runtime.pth")
+        with open(path, "w", encoding="ascii") as file:
+            file.write("import os, sys; os.add_dll_directory(os.path.join(sys.prefix, 'Scripts'))\n")
+
+
+def _version() -> str:
+    """Return the version of Windows with its build, such as 10.0.22631 (Windows 11 calls itself 10 as well)."""
+    if sys.platform == "win32":
+        return "%d.%d.%d" % sys.getwindowsversion().platform_version
+    return ""
+
+
+def _processor() -> str:
+    """Return the processor's kind; in the variables of a program that is emulated stands the emulated one."""
+    from provisioner.remote.platforms.windows import registry
+
+    known = registry.read(registry.MACHINE, "PROCESSOR_ARCHITECTURE") or os.environ.get("PROCESSOR_ARCHITECTURE")
+    name = str(known).lower()
+    return PROCESSORS.get(name, name)
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock a file until it is closed; tell whether nobody else has."""
+    os.lseek(file.fileno(), _LOCKED_BYTE, os.SEEK_SET)
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    return True
+
+
+def _held(file: IO[str]) -> Failure:
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    try:
+        pid, since = os.read(file.fileno(), 100).decode("ascii").split()
+        age = "pid %s, for %d s" % (pid, time.time() - float(since))
+    except ValueError:
+        age = "another run of provision"
+    return Failure("another run works on this host (%s)" % age, "wait for it to end, then run the same command again")
+
+
+def _own_folders() -> List[str]:
+    """Return the folders that this program and its interpreter are in, if they were brought, from the home on."""
+    from provisioner.remote.folders import interpreters, programs
+
+    there = [folder for folder in (programs(), interpreters()) if folder and os.path.isdir(folder)]
+    return [".provision/" + os.path.basename(folder) for folder in there]
