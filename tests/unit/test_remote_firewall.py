@@ -89,7 +89,7 @@ def apply(machine: Machine, resource: Resource) -> list[tuple[str, str, str, str
         resource.ensure(machine.host())
     assert resource.observe(machine.host()) == []
     assert len(machine.starts) == before + bool(found)
-    assert not list(Path(machine.root).glob("firewall*"))
+    assert not list(Path(machine.root).glob("**/firewall*"))
     return found
 
 

@@ -8,7 +8,6 @@ one goes: a connection that no rule allows any more would be cut.
 
 from __future__ import annotations
 
-import contextlib
 import ntpath
 import os
 import re
@@ -16,6 +15,7 @@ import sys
 import threading
 import time
 
+from provisioner.remote import files
 from provisioner.remote.failure import Failure
 from provisioner.remote.folders import interpreters
 from provisioner.remote.platforms.base import Firewall
@@ -39,6 +39,8 @@ FILES = " files"
 NETSH_LIMIT = 60.0
 SETTLE_LIMIT = 5.0
 """Seconds for the registry to show what netsh did."""
+TITLE = "provision "
+"""Begins the name of every rule of ours."""
 DESCRIPTION = "The other hosts of the Ray cluster %s may connect. Made by provision."
 LISTENERS = (
     r"Lib\site-packages\ray\core\src\ray\raylet\raylet.exe",
@@ -117,13 +119,18 @@ class WindowsFirewall(Firewall):
                 for portion in rules.portions(rules.merge_addresses(addresses))
             )
         ]
-        with contextlib.suppress(Failure, OSError):
-            self._netsh(host, lines)
+        self._try(host, lines)
 
     def reclaim(self, host: Host) -> None:
-        with contextlib.suppress(Failure, OSError):
-            for name in self._lent(host):
-                self._netsh(host, [rules.delete_line(name)])
+        lent = self._lent(host)
+        if lent:
+            self._try(host, [rules.delete_line(name) for name in lent])
+
+    def _try(self, host: Host, lines: List[str]) -> None:
+        try:
+            self._netsh(host, lines)
+        except (Failure, OSError):
+            return
 
     def _lent(self, host: Host) -> Set[str]:
         """Return the name of rules that ``lend`` made, if there are any: a run that broke off leaves them."""
@@ -135,19 +142,24 @@ class WindowsFirewall(Firewall):
         return bool(self._read(SERVICE + r"\mpssvc", "Start") == DISABLED)
 
     def _present(self) -> Dict[str, rules.Fields]:
-        return {key: fields for key, fields in ((key, rules.parse(data)) for key, data in self._values(RULES).items())
-                if fields}  # fmt: skip
+        """Return the rules that concern us: a machine has hundreds of others."""
+        return {
+            key: rules.parse(data)
+            for key, data in self._values(RULES).items()
+            if isinstance(data, str) and ("|Name=%s" % TITLE in data or "|Action=Block|" in data)
+        }
 
     def _netsh(self, host: Host, lines: List[str]) -> str:
         """Run commands in one netsh; returns what it said of those that failed. It goes on after one that fails, and
         its exit code is 1 then."""
-        script = host.path("firewall-%d.txt" % threading.get_ident())  # files are handed out in a thread of its own
+        name = "firewall-%d.txt" % threading.get_ident()  # files are handed out in a thread of its own
+        script = host.path("store", name)
         netsh = os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "netsh.exe")
-        host.write(script, _encoded("\r\n".join([*lines, ""])), 0o600)
+        host.write(script, _encoded("\r\n".join([*lines, ""])))
         try:
             code, output = host.platform.run([netsh, "-f", script], NETSH_LIMIT)
         finally:
-            os.unlink(script)
+            files.unlink(script)
         return " ".join(output.split())[-300:] if code else ""
 
 
@@ -178,7 +190,7 @@ def _settle(is_done: Callable[[], bool], said: str) -> None:
 
 
 def _title(cluster: str) -> str:
-    return "provision " + cluster
+    return TITLE + cluster
 
 
 def _ours(present: Dict[str, rules.Fields], cluster: str) -> Dict[str, rules.Fields]:
