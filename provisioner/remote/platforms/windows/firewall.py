@@ -37,7 +37,7 @@ DISABLED = 4
 FILES = " files"
 """Ends the name of rules for handing out files: they are there while a run lasts, and in no set."""
 NETSH_LIMIT = 60.0
-SETTLE_LIMIT = 5.0
+SETTLE_LIMIT = 15.0
 """Seconds for the registry to show what netsh did."""
 TITLE = "provision "
 """Begins the name of every rule of ours."""
@@ -280,11 +280,11 @@ def _blocking(present: Dict[str, rules.Fields], host: Host, opening: Opening) ->
         for fields in present.values()
         if rules.blocks(fields) and rules.program(fields).startswith(own)
     }
-    foreign = sorted(
+    foreign = {
         rules.one(fields, "App")
         for fields in present.values()
         if rules.blocks(fields) and rules.program(fields) in declared and not rules.program(fields).startswith(own)
-    )
+    }
     if foreign:
-        host.shared["shut programs"] = foreign
+        host.shared["shut programs"] = sorted(foreign)
     return sorted(shut)
