@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from provisioner.remote.failure import Failure
+from provisioner.remote.handout import Handout
 from provisioner.remote.host import Host
 from provisioner.remote.platforms.windows import firewall
 from provisioner.remote.platforms.windows.firewall import WindowsFirewall
@@ -255,6 +256,19 @@ def test_files_are_handed_out_through_a_rule_of_their_own(machine: Machine) -> N
     assert len(machine.starts) == starts
     gate.lend(machine.host(), 7000, ADDRESSES)
     opening().remove(machine.host())
+    assert machine.rules == THEIRS
+
+
+@pytest.mark.parametrize("privileged", [True, False])
+def test_the_rule_lasts_as_long_as_files_are_handed_out(
+    privileged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, monkeypatch, privileged)
+    host = machine.host()
+    host.node_ip = "127.0.0.1"
+    server = Handout(host, {"files": [], "members": ADDRESSES, "token": "t", "port": 0})
+    assert [f"|LPort={server.port}|" in text for text in machine.ours()] == [True] * privileged
+    server.close()
     assert machine.rules == THEIRS
 
 
