@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from provisioner import portable
 from provisioner.artifacts.cache import Cache
 from provisioner.artifacts.interpreter import Archive
 from provisioner.artifacts.lock import Wheel
@@ -194,7 +195,7 @@ def write_bundle(
                         done += count
                         progress(done, total)
             half.chmod(0o644)
-            half.replace(target)
+            portable.put_in_place(half, target)
     except OSError as error:
         raise InputError(
             f"cannot write {target}: {error.strerror or error}", remedy=f"it needs {total // 10**6 + 1} MB there"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import platformdirs
 
+from provisioner import portable
 from provisioner.errors import ProvisionError
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class Cache:
             _verify(final.name, digest.hexdigest(), sha256, written, size)
             with _explained(final.parent):
                 half.chmod(0o644)
-                half.replace(final)
+                portable.put_in_place(half, final)
         finally:
             with contextlib.suppress(OSError):
                 half.unlink(missing_ok=True)
@@ -251,7 +252,7 @@ def _go_on(
         with half.open("ab") as file:
             _settle(file)
         half.chmod(0o644)
-        half.replace(final)
+        portable.put_in_place(half, final)
 
 
 def _append(half: Path, chunks: Iterable[bytes], digest: hashlib._Hash, done: int) -> tuple[hashlib._Hash, int]:

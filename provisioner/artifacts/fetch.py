@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from provisioner import portable
 from provisioner.artifacts.addresses import login_for, redact, shown
 from provisioner.artifacts.cache import BeginAnew, Cache
 from provisioner.artifacts.explain import LOGIN_REMEDY
@@ -128,8 +129,11 @@ def _download_all(files: list[Wanted], cache: Cache, login: Login, meter: _Meter
     futures: dict[Future[Path], Wanted] = {Future(): file for file in files}
     try:
         _share_out(futures, lambda file: _download(file, cache, read, meter))
-        done, pending = wait(futures, timeout=LIMIT, return_when=FIRST_EXCEPTION)
-        _raise_first(done)
+        deadline = time.monotonic() + LIMIT
+        pending: set[Future[Path]] = set(futures)
+        while pending and time.monotonic() < deadline:
+            done, pending = wait(futures, timeout=portable.POLL, return_when=FIRST_EXCEPTION)
+            _raise_first(done)
         if pending:
             raise ProvisionError(
                 f"fetching {len(pending)} packages took longer than {LIMIT / 60:.0f} minutes",

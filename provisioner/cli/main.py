@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from provisioner import __version__
-from provisioner.errors import ProvisionError
+from provisioner.errors import InputError, ProvisionError
+from provisioner.portable import WINDOWS, speak_any_language
 
 INTERRUPTED = 130
 
@@ -203,6 +204,8 @@ _folder = click.option(
 )
 def sandbox_start(folder: Path, hosts: int, first_port: int) -> None:
     """Start SSH servers on loopback, each with a folder of its own as its home."""
+    if WINDOWS:
+        raise InputError("the sandbox needs Linux or macOS", remedy="start it in WSL, or begin with a machine of yours")
     from provisioner.sandbox.sandbox import Sandbox
 
     for host in Sandbox(folder.absolute()).start(hosts, first_port):
@@ -214,6 +217,8 @@ def sandbox_start(folder: Path, hosts: int, first_port: int) -> None:
 @click.option("--remove", is_flag=True, help="Remove the folder as well.")
 def sandbox_stop(folder: Path, remove: bool) -> None:
     """Stop the SSH servers."""
+    if WINDOWS:
+        raise InputError("the sandbox needs Linux or macOS: there is none here")
     from provisioner.sandbox.sandbox import Sandbox
 
     machines = Sandbox(folder.absolute())
@@ -235,6 +240,7 @@ def completion(shell: str) -> None:
 
 def main() -> None:
     """Run ``provision`` and exit; whatever happens is said in a sentence."""
+    speak_any_language()
     try:
         cli(prog_name="provision", standalone_mode=False)
     except click.exceptions.Exit as end:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from provisioner.events import Verb
 from provisioner.inventory.model import Inventory
+from provisioner.portable import command_line
 from provisioner.ray.start import dashboard
 
 
@@ -73,7 +73,7 @@ def _typed(file: Path, flags: Mapping[str, Any]) -> str:
         parts += ["--bundle", flags["bundle"]]
     for limit in flags["limit"]:
         parts += ["--limit", limit]
-    return shlex.join(parts)
+    return command_line(parts)
 
 
 def _tunnel(inventory: Inventory) -> str:
@@ -88,4 +88,4 @@ def _tunnel(inventory: Inventory) -> str:
     if head.ssh.jump:
         parts += ["-J", head.ssh.jump]
     parts.append(f"{head.ssh.user}@{head.address}" if head.ssh.user else head.address)
-    return " ".join(shlex.quote(part) for part in parts)
+    return command_line(parts)

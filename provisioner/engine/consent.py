@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from provisioner import portable
 from provisioner.events import Difference
 
 
@@ -47,7 +48,7 @@ class Consent:
 
         The wait ends because every host's observation has a limit of its own.
         """
-        self._ready.wait()
+        portable.wait(self._ready)
         return tuple(self._stopping)
 
     def decide(self, granted: bool) -> None:

@@ -66,5 +66,12 @@ class Deliveries:
         except Unreachable:
             raise
         except Exception as error:
-            told = error if isinstance(error, ProvisionError) else HostFailed(f"a file can't be sent: {error}")
+            told = error if isinstance(error, ProvisionError) else HostFailed(f"a file can't be sent: {_reason(error)}")
             self._wire().send({"type": "answer", "id": number, "error": told.message, "remedy": told.remedy})
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong, with a file's name as the user would type it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
+    return str(error)

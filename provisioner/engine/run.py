@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from provisioner import portable
 from provisioner.declaration import Declaration, Declarer
 from provisioner.engine.addresses import locate
 from provisioner.engine.census import Census
@@ -99,9 +100,9 @@ class Run:
             stopping = self.consent.question()
             self.consent.decide(confirm(stopping) if stopping else True)
         for thread in threads:
-            thread.join()
+            portable.join(thread)
         for _, talk in list(self._dropped.values()):
-            talk.finished.wait()
+            portable.wait(talk.finished)
         self.connector.close()
         return exit_code([talk.outcome for talk in self._all()])
 

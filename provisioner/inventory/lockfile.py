@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from provisioner import portable
 from provisioner.errors import InputError
 from provisioner.inventory.document import Document, load_document, plain_value
 from provisioner.inventory.validation import validate
@@ -75,7 +76,7 @@ def _replace(file: Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as half:
             half.write(content)
         aside.chmod(0o644)
-        aside.replace(file)
+        portable.put_in_place(aside, file)
     finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import threading
 from typing import TextIO
 
 from provisioner.events import Event
+from provisioner.portable import knows_colors
 from provisioner.report.lines import Line, Tone
 from provisioner.report.narrator import Narrator
 
@@ -52,7 +53,7 @@ def paint(line: Line, color: bool) -> str:
 
 def may_color(stream: TextIO) -> bool:
     """Whether colors make sense there: a terminal that knows them, and a user who did not say no."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and not is_dumb()
+    return stream.isatty() and not os.environ.get("NO_COLOR") and not is_dumb() and knows_colors(stream)
 
 
 def is_dumb() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import socket
 import threading
@@ -12,10 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from fabric import Config, Connection
-from paramiko import AuthenticationException, BadHostKeyException, PasswordRequiredException, SSHException, Transport
+from paramiko import (
+    AuthenticationException,
+    BadHostKeyException,
+    PasswordRequiredException,
+    SSHConfig,
+    SSHException,
+    Transport,
+)
 from paramiko.ssh_exception import NoValidConnectionsError
 
 from provisioner.errors import Unreachable
+from provisioner.portable import system_file
 from provisioner.transport.hostkeys import KnownHosts, changed
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else its tracebacks reach the user's terminal
@@ -111,7 +120,7 @@ class Connector:
 
     def _config(self, path: Path | None) -> Config:
         if path not in self._configs:
-            self._configs[path] = Config(runtime_ssh_path=str(path)) if path else Config()
+            self._configs[path] = Config(ssh_config=_ssh_config(path))
         return self._configs[path]
 
     def _gateway(self, target: Target) -> Connection:
@@ -141,6 +150,19 @@ class Connector:
         with self._lock, _explained(target, connection.gateway):
             if not connection.gateway.is_connected:
                 connection.gateway.open()
+
+
+def _ssh_config(path: Path | None) -> SSHConfig:
+    """Return what an ssh_config file says; None: the user's and the machine's. They are UTF-8, as OpenSSH has it.
+
+    Raises:
+        OSError: that file can't be read.
+    """
+    config = SSHConfig()
+    own = (Path("~/.ssh/config").expanduser(), system_file("ssh", "ssh_config"))
+    for file in [path.expanduser()] if path else [each for each in own if each.is_file()]:
+        config.parse(io.StringIO(file.read_text(encoding="utf-8-sig", errors="replace")))
+    return config
 
 
 def _lookup_name(connection: Connection) -> str:

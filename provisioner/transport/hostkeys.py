@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from paramiko import HostKeys, MissingHostKeyPolicy, PKey, SSHClient
+from paramiko import HostKeys, MissingHostKeyPolicy, PKey, SSHClient, SSHException
+from paramiko.hostkeys import HostKeyEntry
 from platformdirs import user_data_path
 
 from provisioner.errors import Unreachable
+from provisioner.portable import system_file
 
 
 def own_file() -> Path:
@@ -43,12 +45,26 @@ class KnownHosts:
 
     def _keys(self, extra: Path | None) -> HostKeys:
         if extra not in self._loaded:
-            keys = HostKeys()
-            for file in (Path("~/.ssh/known_hosts").expanduser(), Path("/etc/ssh/ssh_known_hosts"), own_file(), extra):
-                if file is not None and file.is_file():
-                    keys.load(str(file))
+            places = (Path("~/.ssh/known_hosts").expanduser(), system_file("ssh", "ssh_known_hosts"), own_file(), extra)
+            keys, seen = HostKeys(), set()
+            for name, key in (each for file in places if file is not None and file.is_file() for each in _read(file)):
+                if (name, key.get_name()) not in seen:  # of two keys of a kind the first counts
+                    seen.add((name, key.get_name()))
+                    keys.add(name, key.get_name(), key)
             self._loaded[extra] = keys
         return self._loaded[extra]
+
+
+def _read(file: Path) -> Iterator[tuple[str, PKey]]:
+    """Yield the names and keys in a file: UTF-8, as OpenSSH writes it, whatever this machine's own code page is."""
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+        text = line.strip()
+        try:
+            entry = HostKeyEntry.from_line(text, number) if text and not text.startswith("#") else None
+        except SSHException:  # what is no key is passed over, as OpenSSH does
+            continue
+        if entry is not None and entry.key is not None:
+            yield from ((name, entry.key) for name in entry.hostnames)
 
 
 class _Policy(MissingHostKeyPolicy):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -263,6 +264,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there are no signals to send")
 def test_an_interrupted_program_does_not_wait_for_downloads(server: Server, tmp_path: Path) -> None:
     server.delay = 6.0
     process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, str(tmp_path), server.url])

@@ -33,7 +33,8 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("UV_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in SETTINGS:
+        monkeypatch.setenv(name, str(tmp_path / "config"))
 
 
 @pytest.fixture
@@ -58,6 +59,10 @@ def request(given: ArtifactOptions, *requirements: str, platform: Platform = LIN
 
 def versions(lock: Lock) -> dict[str, str]:
     return {wheel.name: wheel.version for wheel in lock.wheels}
+
+
+SETTINGS = ("XDG_CONFIG_HOME", "APPDATA")
+"""Where uv looks for the user's settings: on POSIX, on Windows."""
 
 
 def write_uv_toml(folder: Path, text: str) -> None:
@@ -189,7 +194,7 @@ def test_another_password_or_way_to_the_hosts_makes_no_new_lock() -> None:
 )
 def test_logins_of_the_users_settings(settings: str, expected: tuple[str, str] | None, tmp_path: Path) -> None:
     write_uv_toml(tmp_path, settings)
-    environment = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+    environment = dict.fromkeys(SETTINGS, str(tmp_path / "config"))
     environment |= (
         {"UV_INDEX_OWN_USERNAME": "env", "UV_INDEX_OWN_PASSWORD": "word"} if expected == ("env", "word") else {}
     )

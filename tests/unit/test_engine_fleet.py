@@ -44,7 +44,7 @@ REFUSED = [
      ["Ray 2.60.0 with Python 3.11.", "source: system}` if the hosts have it"]),
     ("{version: 3.11.99, mirror: 'https://x.example'}", "2.60.0", [], "2:9", ["no archive of Python 3.11.99"], []),
     ("{version: 3.11.99, mirror: nowhere/pythons}", "2.60.0", [], "2:9", ["no archive of Python 3.11.99"],
-     ["or look at `mirror:`, there is no folder /", "/nowhere/pythons"]),
+     ["or look at `mirror:`, there is no folder ", str(Path("/nowhere/pythons"))]),
     ("3.13.5", "2.57.0", ["w[1:5]: {os: windows}"], "3:16",
      ["w1, w2, w3 and 2 more (Windows x86_64): Ray 2.57.0 has wheels for Python 3.10 to 3.12 there, not for 3.13"],
      ["with every host would go: Ray 2.60.0 with Python 3.13.5, Ray 2.57.0 with Python 3.12."]),

@@ -225,7 +225,7 @@ def test_the_archive_is_the_same_every_time_and_complete() -> None:
         assert bundle.testzip() is None
         assert {entry.date_time for entry in bundle.infolist()} == {program.ALWAYS}
     remote = Path(program.__file__).parents[1] / "remote"
-    wanted = {f"provisioner/remote/{path.relative_to(remote)}" for path in remote.rglob("*.py")}
+    wanted = {f"provisioner/remote/{path.relative_to(remote).as_posix()}" for path in remote.rglob("*.py")}
     assert {*names} == wanted | {"provisioner/__init__.py", "__main__.py", "run.py"}
 
 

@@ -1,0 +1,80 @@
+"""What this machine's own OS does another way: Windows, where `provision` runs as well."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+POLL = 0.2
+"""Seconds after which a wait looks up: on Windows Ctrl-C does not end one (Python's `threading`: locks can be
+interrupted on POSIX)."""
+HELD_LIMIT = 3.0
+"""Seconds that a virus scanner may keep a file which was just written."""
+WINDOWS = os.name == "nt"
+
+
+def join(thread: threading.Thread) -> None:
+    """Wait for the end of a thread, with an ear for Ctrl-C."""
+    while thread.is_alive():
+        thread.join(POLL)
+
+
+def wait(event: threading.Event) -> None:
+    """Wait for an event, with an ear for Ctrl-C."""
+    while not event.wait(POLL):
+        pass
+
+
+def put_in_place(aside: Path, final: Path) -> None:
+    """Give a file its final name, in one step. On Windows that waits until nobody has it open any more.
+
+    Raises:
+        OSError: it can't be done.
+    """
+    deadline = time.monotonic() + HELD_LIMIT
+    while True:
+        try:
+            aside.replace(final)
+        except PermissionError:
+            if not WINDOWS or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def command_line(words: Sequence[str]) -> str:
+    """Return words as this machine's shell reads them: sh, or what cmd.exe and PowerShell have in common."""
+    if WINDOWS:
+        from subprocess import list2cmdline
+
+        return list2cmdline(words)
+    import shlex
+
+    return shlex.join(words)
+
+
+def system_file(*parts: str) -> Path:
+    """Return where the machine's own settings of a program lie, such as ``("ssh", "ssh_config")``."""
+    if WINDOWS:
+        return Path(os.environ.get("PROGRAMDATA", r"C:\ProgramData"), *parts)
+    return Path("/etc", *parts)
+
+
+def speak_any_language() -> None:
+    """Have what a terminal or pipe (cp949, cp1252) has no letters for written as numbers; it would end the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def knows_colors(stream: TextIO) -> bool:
+    """Tell whether a terminal heeds the codes for colors: Windows' own does only if it is told to."""
+    if not WINDOWS:
+        return True
+    return "WT_SESSION" in os.environ or bool(os.environ.get("TERM"))
