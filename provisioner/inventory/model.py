@@ -173,7 +173,7 @@ class Host:
     """Work as root through sudo."""
     become_password: Secret | None = None
     service: ServiceManager = "auto"
-    """What keeps Ray running; ``auto``: systemd, a scheduled task on Windows, else a supervised process."""
+    """What keeps Ray running; ``auto``: systemd, a LaunchDaemon, a scheduled task, else a supervised process."""
     account: str | None = None
     """The account Ray runs under; None: the one that logs in."""
     account_password: Secret | None = None

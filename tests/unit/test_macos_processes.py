@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from provisioner.remote.host import marker_variable
 from provisioner.remote.platforms.macos.processes import LSOF, PS
 
-from .mac_host import Mac, always
+from .mac_host import Mac, always, host_of
 
 ROOT = "/opt/provision/lab"
 MARK = f"PROVISION_ROOT={ROOT}"
@@ -49,6 +52,11 @@ def test_what_is_ours(root: str, output: str, pids: list[int]) -> None:
 )
 def test_whether_it_runs(code: int, output: str, runs: bool) -> None:
     assert Mac({PS: always(code, output)}).runs(913) is runs
+
+
+def test_a_host_knows_its_own(tmp_path: Path) -> None:
+    mac = Mac({PS: always(0, f"  7     1 S    /x/python {marker_variable(str(tmp_path))}\n  8     7 S    y\n")})
+    assert host_of(mac, tmp_path, service="process").own_processes() == [7, 8]
 
 
 def test_nobody_is_asked_about_no_process() -> None:
