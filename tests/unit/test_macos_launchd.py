@@ -15,6 +15,7 @@ from provisioner.remote.platforms.macos import launchctl, launchd
 from provisioner.remote.platforms.macos.launchctl import Launchctl, parse_job
 from provisioner.remote.platforms.macos.launchd import LaunchDaemon
 from provisioner.remote.platforms.supervised import Supervised
+from tests import waiting
 
 from . import mac_host
 from .mac_host import Launchd, Mac, always, host_of
@@ -245,3 +246,24 @@ def test_managers_there_are_none_of(wanted: str, privileged: bool, words: str) -
     with pytest.raises(Failure, match=words) as caught:
         Mac({}, privileged).choose_manager(wanted)
     assert caught.value.remedy
+
+
+def test_a_service_is_loaded_when_nobody_is_left_to_do_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left behind is a shell: here it runs for real, and is refused twice before launchd takes the service."""
+    said, refusals = tmp_path / "said", tmp_path / "refusals"
+    refusals.write_text("x\nx\n")
+    fake = tmp_path / "launchctl"
+    fake.write_text(
+        f"""#!/bin/sh
+echo "$@" >> {said}
+if [ -s {refusals} ]; then sed -i 1d {refusals}; exit 5; fi
+"""
+    )
+    fake.chmod(0o755)
+    monkeypatch.setattr(launchctl, "PROGRAM", str(fake))
+    place = Place(tmp_path)
+    monkeypatch.setattr(place.manager, "_folder", str(tmp_path / "a b"))
+    place.manager.start_soon(place.host, NAME)
+    line = f"bootstrap system {tmp_path / 'a b' / LABEL}.plist"
+    assert waiting.soon(lambda: said.exists() and said.read_text().splitlines() == [line] * 3, limit=20.0)
+    assert not waiting.soon(lambda: said.read_text().count("\n") > 3, limit=1.5), "it is done"

@@ -112,6 +112,17 @@ def test_the_file_is_the_one_that_the_shell_reads(
 ) -> None:
     entry = pwd.struct_passwd(("ray", "x", 501, 20, "Ray", "/Users/ray", shell))
     monkeypatch.setattr(pwd, "getpwnam", lambda name: entry)
+    monkeypatch.setenv("HOME", "/Users/ray")
     mac: Macos = Mac({}, privileged)
     monkeypatch.setattr(mac, "login_account", lambda: "ray")
     assert mac.variable_scope() == path
+
+
+def test_a_sandbox_keeps_its_variables_to_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PROVISION_SANDBOX", "1")
+    mac = Mac({}, privileged=False)
+    mac.keep_variable(NAME)
+    mac.set_variable(NAME, "1")
+    assert (tmp_path / ".profile").read_text() == f"export {NAME}=1\n"
+    assert mac.ran == []

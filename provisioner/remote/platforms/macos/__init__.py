@@ -65,13 +65,15 @@ class Macos(Posix):
         from provisioner.remote.platforms.macos.launchctl import Launchctl
         from provisioner.remote.platforms.macos.variables import LoginVariables
 
-        entry = pwd.getpwnam(self.login_account())
-        zsh = os.path.basename(entry.pw_shell) == "zsh"  # reads this file for every command, also over SSH
+        if "PROVISION_SANDBOX" in os.environ:
+            return super().variables()  # launchd is the whole machine's
+        shell = pwd.getpwnam(self.login_account()).pw_shell
+        zsh = os.path.basename(shell) == "zsh"  # reads this file for every command, also over SSH
         if self.privileged():
             path, agents = "/etc/zshenv" if zsh else "/etc/profile", "/Library/LaunchAgents"
         else:
-            path = os.path.join(entry.pw_dir, ".zshenv" if zsh else ".profile")
-            agents = os.path.join(entry.pw_dir, "Library", "LaunchAgents")
+            path = os.path.expanduser("~/.zshenv" if zsh else "~/.profile")
+            agents = os.path.expanduser("~/Library/LaunchAgents")
         return LoginVariables(path, agents, Launchctl(self))
 
     def processes_of(self, root: str) -> List[int]:
