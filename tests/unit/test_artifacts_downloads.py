@@ -87,7 +87,8 @@ def test_progress_is_told(server: Server, tmp_path: Path) -> None:
     assert abs(seen[0][1] - archive.size) < 0.1 * archive.size
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+@pytest.mark.skipif(os.name == "nt", reason="there are no signals to send")
+@pytest.mark.parametrize("number", [signal.Signals["SIGKILL"], signal.SIGINT] if os.name != "nt" else [])
 def test_ended_while_fetching_it_leaves_no_half_file_and_starts_again(
     number: signal.Signals, server: Server, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -164,6 +163,7 @@ def test_a_bundle_and_a_lock_file_must_agree(fresh: Workplace, provision: Provis
 @contextmanager
 def full_disk(room: int) -> Iterator[None]:
     """Let no file of this process grow beyond so many bytes."""
+    resource = pytest.importorskip("resource", reason="files have no limit on Windows")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
     try:
