@@ -19,7 +19,7 @@ from provisioner.transport.bring import Bringer, platform_of
 from provisioner.transport.choice import Choice, NothingThere, Ours
 from provisioner.transport.home import HOME, PYTHONS, Home
 from provisioner.transport.starter import Refusal, Started, Starter
-from provisioner.transport.systems import Facts, System
+from provisioner.transport.systems import Facts, System, opens_a_window
 
 NONE = "no place is known where one could be trusted"
 
@@ -109,6 +109,9 @@ class FirstContact:
         facts: Facts = {}
         refusals: list[str] = []
         for interpreter in self._at_hand(facts):
+            if opens_a_window(self._home.shell, interpreter):
+                refusals.append(f"{interpreter}: Apple's stand-in for one, the developer tools are not installed")
+                continue
             started = self._starter.run(program.first_command(self._system.program(interpreter), archive))
             if isinstance(started, Started):
                 return started

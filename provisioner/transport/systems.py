@@ -203,6 +203,13 @@ class Windows:
         shell.run(f"cmd.exe /c {verb} {self.program(path)}", UNPACK_LIMIT)
 
 
+def opens_a_window(shell: Shell, interpreter: str) -> bool:
+    """Tell whether a Python is only a stand-in: ``/usr/bin/python3`` of macOS, which offers at the machine's screen to
+    install Apple's developer tools if they are missing. ``xcode-select -p`` knows that, and opens nothing.
+    """
+    return interpreter == "python3" and "xcode-select: error" in shell.run("xcode-select -p").err.lower()
+
+
 def system_of(connection: Connection) -> System:
     """Return the kind of system at the other end, as far as its greeting tells."""
     return Windows() if "OpenSSH_for_Windows" in connection.transport.remote_version else Posix()

@@ -72,6 +72,28 @@ def test_a_python_that_is_of_no_use(script: str, bare: Make, archive: interprete
     assert host.left() == whole(archive)
 
 
+NO_TOOLS = "xcode-select: error: unable to get active developer directory, use `sudo xcode-select --switch"
+"""What macOS says where Apple's developer tools are not installed, with code 2."""
+
+
+def test_apples_stand_in_for_python_is_left_alone(bare: Make, archive: interpreters.Archive) -> None:
+    """To run it opens a window at the Mac's screen."""
+    host = bare()
+    host.script("xcode-select", f"echo '{NO_TOOLS}' >&2; exit 2")
+    host.script("python3", f"touch {host.home}/opened; exit 1")
+    assert host.contact(managed(archive))["python"] == archive.version
+    assert not (host.home / "opened").exists()
+
+
+@pytest.mark.skipif(not SYSTEM, reason="no Python of the system here")
+def test_the_python_of_apples_developer_tools_will_do(bare: Make, archive: interpreters.Archive) -> None:
+    host = bare()
+    host.script("xcode-select", "echo /Library/Developer/CommandLineTools")
+    host.script("python3", f'exec {SYSTEM} "$@"')
+    host.contact(managed(archive))
+    assert not was_sent(host)
+
+
 @pytest.mark.skipif(not SYSTEM, reason="no Python of the system here")
 def test_a_python_of_the_host_that_will_do(bare: Make, archive: interpreters.Archive) -> None:
     host = bare()
