@@ -1,0 +1,160 @@
+"""A cluster of a Linux host and Windows stand-ins, with real Ray: made, at rest, through crashes and a power cut."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ..lab.cluster import Answer, Cluster, contacts
+from ..lab.command import Provision
+from ..lab.fixtures import MachineFactory
+from ..lab.machines import Machine, Process
+from ..lab.shell import wait_until
+from .fixtures import StandInFactory
+from .stand_in import StandIn
+
+ROOT = "C:\\provision\\lab"
+PYTHON = {"version": "3.11.2", "source": "system", "match": "minor"}
+TASK = "windows/system32/Tasks/provision/ray-lab"
+BACK = 150.0
+"""Seconds for a node to be back by itself: the task's repetition takes a minute, Ray's start 20 s."""
+
+
+@dataclass
+class Story:
+    """A cluster that was made from bare hosts, and what was said meanwhile."""
+
+    cluster: Cluster
+    windows: Sequence[StandIn]
+    apply: Answer
+    took: dict[str, float] = field(default_factory=dict)
+
+
+def declare(cluster: Cluster) -> None:
+    """Write the inventory: whoever logs in, and which versions, is said by host."""
+    head, *workers = cluster.machines
+    cluster.declare(
+        python=PYTHON,
+        head={head.name: own(head)},
+        workers={worker.name: own(worker) for worker in workers},
+    )
+
+
+def own(machine: Machine) -> dict[str, object]:
+    if not isinstance(machine, StandIn):
+        return {"ray": {"num_cpus": 1}}
+    return {
+        "os": "windows",
+        "ssh": {"user": machine.user},
+        "python": {"version": "3.11.9", "source": "managed", "mirror": machine.golden.mirror},
+        "ray": {"num_cpus": 1, "object_store_memory": 100_000_000},
+    }
+
+
+def ours(machine: StandIn) -> list[Process]:
+    """Return what runs out of our root."""
+    return [process for process in machine.processes() if ROOT.lower() in process.command.lower()]
+
+
+def of(machine: StandIn, program: str) -> list[Process]:
+    return [process for process in machine.processes() if program in process.command]
+
+
+def timed(act: Callable[[], object]) -> float:
+    begun = time.monotonic()
+    act()
+    return round(time.monotonic() - begun, 1)
+
+
+@pytest.fixture(scope="module")
+def story(
+    module_machines: MachineFactory,
+    module_stand_ins: StandInFactory,
+    provision: Provision,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Story]:
+    (head,), first = module_machines(1), module_stand_ins(1, python=False)
+    workers = [*first, *module_stand_ins(1, python=False, shell="powershell", codepage=949)]
+    cluster = Cluster(provision, tmp_path_factory.mktemp("mixed") / "lab.yml", [head, *workers])
+    declare(cluster)
+    begun = time.monotonic()
+    answer = cluster.apply()
+    made = Story(cluster, workers, answer, {"apply from bare": round(time.monotonic() - begun, 1)})
+    yield made
+    print(made.took)
+
+
+def test_a_task_runs_in_the_python_of_windows(story: Story) -> None:
+    proven = {name: (proof["os"], proof["python"]) for name, proof in story.apply.proven().items()}
+    assert proven == {"h1": ("Linux", "3.11.2"), "w1": ("Windows", "3.11.9"), "w2": ("Windows", "3.11.9")}
+    labels = {node["labels"]["provision/host"]: node["labels"]["os"] for node in story.cluster.nodes()}
+    assert labels == {"h1": "linux", "w1": "windows", "w2": "windows"}
+    notices = [notice["message"] for notice in story.apply.document["notices"]]
+    assert len([message for message in notices if "do not support" in message]) == 1
+
+
+def test_nothing_to_do_costs_one_connection_and_one_exec(story: Story) -> None:
+    answers: list[Answer] = []
+    seen = contacts(story.cluster.machines, lambda: answers.append(story.cluster.apply()))
+    assert (answers[0].changed(), answers[0].differences()) == ([], [])
+    assert seen == {"h1": (1, 1), "w1": (1, 1), "w2": (1, 1)}
+    story.took["apply without changes"] = round(answers[0].result.seconds, 1)
+
+
+@pytest.mark.parametrize("program", ["raylet.exe", "launch.py"])
+def test_what_was_killed_is_revived(story: Story, program: str) -> None:
+    worker = story.windows[0]
+    before = {process.pid for process in of(worker, program)}
+    assert before
+    worker.inside(["kill", "-9", *map(str, before)], check=False)  # the end of one is that of the other
+    wait_until(lambda: not before & {process.pid for process in of(worker, program)}, "it to be gone", 20)
+
+    def back() -> None:
+        wait_until(lambda: bool(of(worker, program)), f"{program} to run", BACK)
+        story.cluster.wait_alive("h1", "w1", "w2", limit=BACK)
+
+    story.took[f"{program} killed, ALIVE again"] = timed(back)
+
+
+def test_a_worker_is_back_after_a_power_cut(story: Story) -> None:
+    worker = story.windows[0]
+    worker.power_cut()
+    wait_until(lambda: story.cluster.alive() == ["h1", "w2"], "the head to notice", 60)
+    worker.boot()
+    story.took["boot, ALIVE again"] = timed(lambda: story.cluster.wait_alive("h1", "w1", "w2", limit=BACK))
+    assert story.cluster.apply().differences() == []
+
+
+def test_teardown_leaves_no_task_and_no_process(story: Story) -> None:
+    story.took["teardown"] = timed(story.cluster.teardown)
+    assert [ours(worker) for worker in story.windows] == [[], []]
+    assert not any((worker.drive / TASK).exists() for worker in story.windows)
+    time.sleep(65)  # the repetition would have come
+    assert [ours(worker) for worker in story.windows] == [[], []]
+
+
+def test_a_windows_head_with_a_linux_worker(
+    machines: MachineFactory, stand_ins: StandInFactory, provision: Provision, tmp_path: Path
+) -> None:
+    (head,), (worker,) = stand_ins(1, python=False), machines(1)
+    cluster = Cluster(provision, tmp_path / "lab.yml", [head, worker], python=f"{ROOT}\\python\\3.11.9\\python.exe")
+    declare(cluster)
+    begun = time.monotonic()
+    made = cluster.apply()
+    took = {"apply from bare": round(time.monotonic() - begun, 1)}
+    proven = {name: proof["os"] for name, proof in made.proven().items()}
+    assert proven == {head.name: "Windows", worker.name: "Linux"}
+    again = cluster.apply()
+    assert (again.changed(), again.differences()) == ([], [])
+    head.power_cut()
+    head.boot()
+    took["the head's boot, all ALIVE again"] = timed(lambda: cluster.wait_alive(head.name, worker.name, limit=BACK))
+    assert cluster.apply().changed() == []
+    took["teardown"] = timed(cluster.teardown)
+    assert ours(head) == []
+    assert not (head.drive / TASK).exists()
+    print(took)
