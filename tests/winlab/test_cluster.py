@@ -20,6 +20,7 @@ from .stand_in import StandIn
 ROOT = "C:\\provision\\lab"
 PYTHON = {"version": "3.11.2", "source": "system", "match": "minor"}
 TASK = "windows/system32/Tasks/provision/ray-lab"
+MACHINE = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
 BACK = 150.0
 """Seconds for a node to be back by itself: the task's repetition takes a minute, Ray's start 20 s."""
 
@@ -34,14 +35,10 @@ class Story:
     took: dict[str, float] = field(default_factory=dict)
 
 
-def declare(cluster: Cluster) -> None:
-    """Write the inventory: whoever logs in, and which versions, is said by host."""
-    head, *workers = cluster.machines
-    cluster.declare(
-        python=PYTHON,
-        head={head.name: own(head)},
-        workers={worker.name: own(worker) for worker in workers},
-    )
+def declare(cluster: Cluster, **more: dict[str, object]) -> None:
+    """Write the inventory: whoever logs in, and which versions, is said by host; so is what ``more`` says."""
+    head, *workers = [(machine.name, {**own(machine), **more.get(machine.name, {})}) for machine in cluster.machines]
+    cluster.declare(python=PYTHON, head=dict([head]), workers=dict(workers))
 
 
 def own(machine: Machine) -> dict[str, object]:
@@ -53,6 +50,14 @@ def own(machine: Machine) -> dict[str, object]:
         "python": {"version": "3.11.9", "source": "managed", "mirror": machine.golden.mirror},
         "ray": {"num_cpus": 1, "object_store_memory": 100_000_000},
     }
+
+
+def mislead(machine: StandIn) -> None:
+    """Have every session, and every task, find variables that would lead Python and Ray astray."""
+    for name, value in {"PYTHONHOME": "C:\\nowhere", "PYTHONPATH": "C:\\nowhere", "RAY_ADDRESS": "10.0.0.1:1"}.items():
+        machine.exec(["reg.exe", "add", MACHINE, "/v", name, "/d", value, "/f"])
+    machine.restart_sshd()
+    assert "10.0.0.1:1" in machine.ssh("echo", "%RAY_ADDRESS%").stdout
 
 
 def ours(machine: StandIn) -> list[Process]:
@@ -79,8 +84,9 @@ def story(
 ) -> Iterator[Story]:
     (head,), first = module_machines(1), module_stand_ins(1, python=False)
     workers = [*first, *module_stand_ins(1, python=False, shell="powershell", codepage=949)]
+    mislead(workers[0])
     cluster = Cluster(provision, tmp_path_factory.mktemp("mixed") / "lab.yml", [head, *workers])
-    declare(cluster)
+    declare(cluster, w2={"service": {"account": "SYSTEM"}})
     begun = time.monotonic()
     answer = cluster.apply()
     made = Story(cluster, workers, answer, {"apply from bare": round(time.monotonic() - begun, 1)})
@@ -95,6 +101,13 @@ def test_a_task_runs_in_the_python_of_windows(story: Story) -> None:
     assert labels == {"h1": "linux", "w1": "windows", "w2": "windows"}
     notices = [notice["message"] for notice in story.apply.document["notices"]]
     assert len([message for message in notices if "do not support" in message]) == 1
+
+
+def test_a_task_runs_as_whom_the_inventory_says(story: Story) -> None:
+    principals = [(worker.drive / TASK).read_bytes().decode("utf-16") for worker in story.windows]
+    assert "<LogonType>S4U</LogonType>" in principals[0]
+    assert "<UserId>S-1-5-18</UserId>" in principals[1]
+    assert all("<BootTrigger>" in text and "<Interval>PT1M</Interval>" in text for text in principals)
 
 
 def test_nothing_to_do_costs_one_connection_and_one_exec(story: Story) -> None:
@@ -152,7 +165,7 @@ def test_a_windows_head_with_a_linux_worker(
     assert (again.changed(), again.differences()) == ([], [])
     head.power_cut()
     head.boot()
-    took["the head's boot, all ALIVE again"] = timed(lambda: cluster.wait_alive(head.name, worker.name, limit=BACK))
+    took["the head's boot, all ALIVE again"] = timed(lambda: cluster.wait_alive(head.name, worker.name, limit=2 * BACK))
     assert cluster.apply().changed() == []
     took["teardown"] = timed(cluster.teardown)
     assert ours(head) == []

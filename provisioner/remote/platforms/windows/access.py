@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ADMINISTRATORS = "S-1-5-32-544"
 SYSTEM = "S-1-5-18"
+SYSTEM_NAMES = ("system", "localsystem", "nt authority\\system", "s-1-5-18")
 _TOKEN_QUERY = 8
 _TOKEN_USER = 1
 _SE_FILE_OBJECT = 1
@@ -59,12 +60,19 @@ def own_sid() -> str:
         kernel.CloseHandle(token)
 
 
+def is_system(account: str) -> bool:
+    """Tell whether an account is the machine itself, which Windows calls otherwise in other languages."""
+    return account.lower() in SYSTEM_NAMES
+
+
 def sid_of(account: str) -> str:
     """Return the identifier of an account, such as ``kim`` or ``LAB\\kim``.
 
     Raises:
         Failure: there is no such account.
     """
+    if is_system(account):
+        return SYSTEM
     c, advapi = _ctypes(), _library("advapi32")
     sid, domain = c.create_string_buffer(256), c.create_unicode_buffer(1024)
     sizes = c.c_uint32(256), c.c_uint32(1024), c.c_int()

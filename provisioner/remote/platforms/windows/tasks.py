@@ -20,7 +20,7 @@ import time
 
 from provisioner.remote.failure import Failure
 from provisioner.remote.platforms.base import ServiceManager
-from provisioner.remote.platforms.windows import calls
+from provisioner.remote.platforms.windows import access, calls
 from provisioner.remote.service import launch_arguments
 
 TYPE_CHECKING = False
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from provisioner.remote.host import Host
 
 FOLDER = "provision"
-SYSTEM = "S-1-5-18"
-SYSTEM_NAMES = ("system", "localsystem", "nt authority\\system", "s-1-5-18")
 START_LIMIT = 20.0
 """Seconds for a launcher to note its pid."""
 AGAIN = 1.5
@@ -152,18 +150,13 @@ def _principal(account: str, own: bool, password: bool) -> str:
     """Return who a task runs as. The schema has no logon type for SYSTEM (``ServiceAccount`` is PowerShell's word)."""
     from xml.sax.saxutils import escape
 
-    if is_system(account):
-        return "      <UserId>%s</UserId>\n      <RunLevel>HighestAvailable</RunLevel>\n" % SYSTEM
+    if access.is_system(account):
+        return "      <UserId>%s</UserId>\n      <RunLevel>HighestAvailable</RunLevel>\n" % access.SYSTEM
     logon = "Password" if password and not own else "S4U"
     return "      <UserId>%s</UserId>\n      <LogonType>%s</LogonType>\n      <RunLevel>LeastPrivilege</RunLevel>\n" % (
         escape(account),
         logon,
     )
-
-
-def is_system(account: str) -> bool:
-    """Tell whether an account is the machine itself, which Windows knows by its SID in every language."""
-    return account.lower() in SYSTEM_NAMES
 
 
 class Tasks(ServiceManager):
@@ -205,10 +198,10 @@ class Tasks(ServiceManager):
     def define(self, host: Host, name: str) -> None:
         self._asked = None
         path, text = host.path("service", name + ".xml"), self.definition(host, name)
-        own = _is_own(host)
-        if own:
-            text = text.replace("<UserId>%s<" % _escaped(host.account), "<UserId>%s<" % _own_sid(host))
-        elif not host.account_password and not is_system(host.account):
+        if _is_own(host):
+            # names may be those of several accounts, and of any alphabet
+            text = text.replace("<UserId>%s<" % _escaped(host.account), "<UserId>%s<" % access.own_sid())
+        elif not host.account_password and not access.is_system(host.account):
             raise Failure(
                 "Windows runs nothing under the account %s without its password" % host.account,
                 "write `service: {account: ..., password: {from_env: NAME}}`, or leave the account out",
@@ -339,15 +332,6 @@ def _powershell(host: Host, script: str, variables: Dict[str, str]) -> Tuple[int
     encoded = base64.b64encode(script.encode("utf-16-le")).decode("ascii")
     program = _system32("WindowsPowerShell", "v1.0", "powershell.exe")
     return host.platform.run([program, "-NoProfile", "-NonInteractive", "-EncodedCommand", encoded], 60.0, variables)
-
-
-def _own_sid(host: Host) -> str:
-    """Return the SID of the account that logged in: names may be those of several accounts, and of any alphabet."""
-    code, output = host.platform.run([_system32("whoami.exe"), "/user", "/fo", "csv", "/nh"], 30.0)
-    found = re.search(r"S-1-[0-9-]+", output)
-    if code or not found:
-        raise Failure("Windows does not say who logged in (whoami: %s)" % output.strip()[:200])
-    return found[0]
 
 
 def _not_started(host: Host, name: str) -> Failure:
