@@ -36,8 +36,8 @@ ORDER = {
 """The order in which the Task Scheduler itself writes them, which suits the documented schema."""
 
 
-def xml(account: str = "kim", own: bool = True, password: bool = False, elevated: bool = True) -> str:
-    return task_xml("lab", account, own, password, elevated, ARGV)
+def xml(account: str = "kim", password: bool = False, elevated: bool = True) -> str:
+    return task_xml("lab", account, password, elevated, ARGV)
 
 
 def tree(text: str) -> ET.Element:
@@ -46,10 +46,10 @@ def tree(text: str) -> ET.Element:
 
 PRINCIPALS = [
     ({}, ["kim", "S4U", "LeastPrivilege"]),
-    ({"password": True}, ["kim", "S4U", "LeastPrivilege"]),
-    ({"account": "SYSTEM", "own": False}, ["S-1-5-18", None, "HighestAvailable"]),
-    ({"account": "NT AUTHORITY\\System", "own": False}, ["S-1-5-18", None, "HighestAvailable"]),
-    ({"account": "LAB\\lee", "own": False, "password": True}, ["LAB\\lee", "Password", "LeastPrivilege"]),
+    ({"password": True}, ["kim", "Password", "LeastPrivilege"]),
+    ({"account": "SYSTEM"}, ["S-1-5-18", None, "HighestAvailable"]),
+    ({"account": "NT AUTHORITY\\System"}, ["S-1-5-18", None, "HighestAvailable"]),
+    ({"account": "LAB\\lee", "password": True}, ["LAB\\lee", "Password", "LeastPrivilege"]),
     ({"account": "홍길동", "elevated": False}, ["홍길동", "S4U", "LeastPrivilege"]),
     ({"account": "R&D<x>"}, ["R&D<x>", "S4U", "LeastPrivilege"]),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +19,10 @@ from .stand_in import StandIn
 
 ROOT = "C:\\provision\\lab"
 PYTHON = {"version": "3.11.2", "source": "system", "match": "minor"}
-TASK = "windows/system32/Tasks/provision/ray-lab"
+TASKS = "windows/system32/Tasks/provision"
+TASK = f"{TASKS}/ray-lab"
 MACHINE = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
+PASSWORD = "open-sesame"
 BACK = 150.0
 """Seconds for a node to be back by itself: the task's repetition takes a minute, Ray's start 20 s."""
 
@@ -35,7 +37,7 @@ class Story:
     took: dict[str, float] = field(default_factory=dict)
 
 
-def declare(cluster: Cluster, **more: dict[str, object]) -> None:
+def declare(cluster: Cluster, **more: Mapping[str, object]) -> None:
     """Write the inventory: whoever logs in, and which versions, is said by host; so is what ``more`` says."""
     head, *workers = [(machine.name, {**own(machine), **more.get(machine.name, {})}) for machine in cluster.machines]
     cluster.declare(python=PYTHON, head=dict([head]), workers=dict(workers))
@@ -145,7 +147,7 @@ def test_a_worker_is_back_after_a_power_cut(story: Story) -> None:
 def test_teardown_leaves_no_task_and_no_process(story: Story) -> None:
     story.took["teardown"] = timed(story.cluster.teardown)
     assert [ours(worker) for worker in story.windows] == [[], []]
-    assert not any((worker.drive / TASK).exists() for worker in story.windows)
+    assert not any((worker.drive / TASKS).exists() for worker in story.windows)
     time.sleep(65)  # the repetition would have come
     assert [ours(worker) for worker in story.windows] == [[], []]
 
@@ -155,12 +157,18 @@ def test_a_windows_head_with_a_linux_worker(
 ) -> None:
     (head,), (worker,) = stand_ins(1, python=False), machines(1)
     cluster = Cluster(provision, tmp_path / "lab.yml", [head, worker], python=f"{ROOT}\\python\\3.11.9\\python.exe")
-    declare(cluster)
+    cluster.env = {"RAY_PW": PASSWORD}
+    declare(cluster, **{head.name: {"service": {"account": head.user, "password": {"from_env": "RAY_PW"}}}})
     begun = time.monotonic()
     made = cluster.apply()
     took = {"apply from bare": round(time.monotonic() - begun, 1)}
     proven = {name: proof["os"] for name, proof in made.proven().items()}
     assert proven == {head.name: "Windows", worker.name: "Linux"}
+    assert "<LogonType>Password</LogonType>" in (head.drive / TASK).read_bytes().decode("utf-16")
+    assert PASSWORD not in made.result.out + made.result.err
+    written = [path for path in (head.drive / "provision/lab").glob("*/*") if path.is_file()]
+    assert len(written) > 5
+    assert not [path for path in written if PASSWORD.encode() in path.read_bytes()]
     again = cluster.apply()
     assert (again.changed(), again.differences()) == ([], [])
     head.power_cut()
@@ -169,5 +177,5 @@ def test_a_windows_head_with_a_linux_worker(
     assert cluster.apply().changed() == []
     took["teardown"] = timed(cluster.teardown)
     assert ours(head) == []
-    assert not (head.drive / TASK).exists()
+    assert not (head.drive / TASKS).exists()
     print(took)

@@ -119,13 +119,12 @@ def _found(pattern: str, text: str) -> str:
     return unescape(found[1]) if found else ""
 
 
-def task_xml(cluster: str, account: str, own: bool, password: bool, elevated: bool, argv: List[str]) -> str:
+def task_xml(cluster: str, account: str, password: bool, elevated: bool, argv: List[str]) -> str:
     """Return the definition of a task.
 
     Args:
         cluster: names it.
         account: a SID, or a name that Windows knows.
-        own: it is the account that logged in.
         password: the account's password will be given when the task is registered.
         elevated: the one who registers it is an administrator; nobody else may have a task start with the machine.
         argv: the launcher's command.
@@ -136,7 +135,7 @@ def task_xml(cluster: str, account: str, own: bool, password: bool, elevated: bo
 
     fields = {
         "triggers": (AT_STARTUP if elevated else "") + EVERY_MINUTE,
-        "principal": _principal(account, own, password),
+        "principal": _principal(account, password),
         "command": escape(argv[0]),
         "arguments": escape(subprocess.list2cmdline(argv[1:])),
         "folder": escape(os.path.dirname(argv[0])),
@@ -146,13 +145,13 @@ def task_xml(cluster: str, account: str, own: bool, password: bool, elevated: bo
     return TASK.format(description="Ray node of the cluster %s (made by provision) [%s]" % (cluster, mark), **fields)
 
 
-def _principal(account: str, own: bool, password: bool) -> str:
+def _principal(account: str, password: bool) -> str:
     """Return who a task runs as. The schema has no logon type for SYSTEM (``ServiceAccount`` is PowerShell's word)."""
     from xml.sax.saxutils import escape
 
     if access.is_system(account):
         return "      <UserId>%s</UserId>\n      <RunLevel>HighestAvailable</RunLevel>\n" % access.SYSTEM
-    logon = "Password" if password and not own else "S4U"
+    logon = "Password" if password else "S4U"
     return "      <UserId>%s</UserId>\n      <LogonType>%s</LogonType>\n      <RunLevel>LeastPrivilege</RunLevel>\n" % (
         escape(account),
         logon,
@@ -190,10 +189,9 @@ class Tasks(ServiceManager):
 
     def definition(self, host: Host, name: str) -> str:
         """Return the task's XML, with the account's name in place of its SID."""
-        own = _is_own(host)
         argv = [*launch_arguments(host, name, "supervise"), state_path(host, name), hold_path(host, name)]
         elevated = host.platform.privileged()
-        return task_xml(host.cluster, host.account, own, bool(host.account_password), elevated, argv)
+        return task_xml(host.cluster, host.account, bool(host.account_password), elevated, argv)
 
     def define(self, host: Host, name: str) -> None:
         self._asked = None
