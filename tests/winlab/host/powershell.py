@@ -37,7 +37,7 @@ VALUES = [
 ]
 SEVEN = {"&&", "||", "??", "??=", "?.", "?[", "ternary_expression"}
 PROGRAM = re.compile(
-    r"""(?:(?:[A-Za-z]:\\[^\s'"]*|[\w.-]+)\.(exe|cmd|bat)|schtasks|netsh|setx|icacls|whoami|tar|taskkill|reg)(\s|$)""",
+    r"""(?:(?:(?:[A-Za-z]:|[\w.-]+)\\[^\s'"]*|[\w.-]+)\.(exe|cmd|bat)|schtasks|netsh|setx|icacls|whoami|tar|taskkill|reg)(\s|$)""",
     re.I,
 )
 WORD = re.compile(r"""\s*(?:'((?:[^']|'')*)'|"((?:[^"`]|`.|"")*)"|([^\s'"|;&<>()`]+(?:(?<=[=:])'(?:[^']|'')*')?))""")
