@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+IN_USE = (32, 33)
+"""What Windows says of a file that another program has open or locked: no matter of permissions."""
+
 
 class Failure(Exception):
     """A task can't be done here.
@@ -29,7 +34,6 @@ def from_exception(error: Exception) -> Failure:
         return error
     if isinstance(error, OSError):
         return from_oserror(error)
-    import os
     import traceback
 
     place = traceback.extract_tb(error.__traceback__)[-1]
@@ -44,8 +48,11 @@ def from_oserror(error: OSError) -> Failure:
     where = " (%s)" % error.filename if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failure("the disk is full%s" % where, "free some space there and run the same command again")
+    if getattr(error, "winerror", None) in IN_USE:
+        return Failure("another program has it open%s" % where, "close that program, and run the same command again")
     if error.errno in (errno.EACCES, errno.EPERM):
-        return Failure("no permission%s" % where, "log in as a user who may, or set `become: true`")
+        may = "log in as an administrator" if os.name == "nt" else "log in as a user who may, or set `become: true`"
+        return Failure("no permission%s" % where, may)
     if error.errno == errno.EROFS:
         return Failure("the file system is read-only%s" % where, "remount it, or choose another `root:`")
     return Failure("%s%s" % (error.strerror or error, where))

@@ -75,7 +75,7 @@ def _found(program: str, env: Optional[Dict[str, str]]) -> str:
 
     if os.path.dirname(program):
         return program
-    path = (env or os.environ).get("PATH", "")
+    path = (env or os.environ).get("PATH", "")  # an environment that is given is complete here
     found = shutil.which(program, path=path + os.pathsep + os.path.join(os.environ["SYSTEMROOT"], "System32"))
     if found is None:
         raise _missing(program)
