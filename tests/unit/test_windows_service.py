@@ -247,9 +247,9 @@ def test_excluded_ports_by_their_numbers(text: str, spans: list[tuple[int, int]]
 
 def test_ports_that_the_system_keeps_are_all_named() -> None:
     ports = {"node_manager_port": 6380, "port": 6379, "dashboard_port": 8265}
-    ray_checks._check_forbidden(ports, [(5357, 5357), (6381, 8264)])
+    ray_checks.check_allowed(ports, [(5357, 5357), (6381, 8264)])
     with pytest.raises(Failure) as caught:
-        ray_checks._check_forbidden(ports, [(6370, 6379), (8265, 8300)])
+        ray_checks.check_allowed(ports, [(6370, 6379), (8265, 8300)])
     assert caught.value.message.endswith(": 8265 (dashboard_port) in 8265-8300, 6379 (port) in 6370-6379")
 
 
@@ -286,6 +286,11 @@ TABLES = [
 @pytest.mark.parametrize(("rows", "expected"), TABLES)
 def test_which_processes_are_ours(rows: dict[str, tuple[int, str, int]], expected: list[int]) -> None:
     assert Table(**rows).ours() == expected
+
+
+def test_who_got_the_pid_of_what_started_this_program_is_no_relative_of_it() -> None:
+    assert Table(p8=(4, PYTHON, 60)).ours() == [8]
+    assert Table(p8=(4, PYTHON, 5)).ours() == []
 
 
 def test_the_interpreter_that_this_runs_on_may_lie_in_our_root() -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ TASKS = "windows/system32/Tasks/provision"
 TASK = f"{TASKS}/ray-lab"
 MACHINE = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
 PASSWORD = "open-sesame"
+SYSTEM = {"service": {"account": "SYSTEM"}}
 BACK = 150.0
 """Seconds for a node to be back by itself: the task's repetition takes a minute, Ray's start 20 s."""
 
@@ -43,7 +45,7 @@ def declare(cluster: Cluster, **more: Mapping[str, object]) -> None:
     cluster.declare(python=PYTHON, head=dict([head]), workers=dict(workers))
 
 
-def own(machine: Machine) -> dict[str, object]:
+def own(machine: Machine) -> dict[str, Any]:
     if not isinstance(machine, StandIn):
         return {"ray": {"num_cpus": 1}}
     return {
@@ -88,7 +90,7 @@ def story(
     workers = [*first, *module_stand_ins(1, python=False, shell="powershell", codepage=949)]
     mislead(workers[0])
     cluster = Cluster(provision, tmp_path_factory.mktemp("mixed") / "lab.yml", [head, *workers])
-    declare(cluster, w2={"service": {"account": "SYSTEM"}})
+    declare(cluster, w2=SYSTEM)
     begun = time.monotonic()
     answer = cluster.apply()
     made = Story(cluster, workers, answer, {"apply from bare": round(time.monotonic() - begun, 1)})
@@ -142,6 +144,19 @@ def test_a_worker_is_back_after_a_power_cut(story: Story) -> None:
     worker.boot()
     story.took["boot, ALIVE again"] = timed(lambda: story.cluster.wait_alive("h1", "w1", "w2", limit=BACK))
     assert story.cluster.apply().differences() == []
+
+
+def test_ports_that_windows_keeps_are_named_and_nothing_is_stopped(story: Story) -> None:
+    raylets = {process.pid for process in of(story.windows[0], "raylet.exe")}
+    kept = {**own(story.windows[0])["ray"], "first_port": 49777}
+    declare(story.cluster, w1={"ray": kept}, w2=SYSTEM)
+    refused = story.cluster.apply("--yes", code=3)
+    assert "Windows keeps ports of the node from every program: 49777 (node_manager_port) in 49681-49780, 49778" in (
+        refused.said("w1")
+    )
+    declare(story.cluster, w2=SYSTEM)
+    assert ("w1", "Run a Ray worker") not in story.cluster.apply().changed()
+    assert {process.pid for process in of(story.windows[0], "raylet.exe")} == raylets
 
 
 def test_teardown_leaves_no_task_and_no_process(story: Story) -> None:

@@ -42,8 +42,7 @@ def check_address(node_ip: str) -> None:
 
 
 def check_ports(host: Host, ports: Dict[str, int]) -> None:
-    """Raise a Failure that names the port and who has it, if one of the node's ports can't be used."""
-    _check_forbidden(ports, host.platform.forbidden_ports())
+    """Raise a Failure that names the port and who has it, if one of the node's ports is taken."""
     for name, port in sorted(ports.items()):
         problem = _bind(port)
         if problem is None and os.name == "posix":
@@ -62,8 +61,14 @@ def check_ports(host: Host, ports: Dict[str, int]) -> None:
         )
 
 
-def _check_forbidden(ports: Dict[str, int], spans: List[Tuple[int, int]]) -> None:
-    """Raise a Failure that names all ports which the system keeps for itself (Windows does, for Hyper-V and others)."""
+def check_allowed(ports: Dict[str, int], spans: List[Tuple[int, int]]) -> None:
+    """Raise a Failure that names all of the node's ports which the system keeps from every program (Windows does, for
+    Hyper-V and others).
+
+    Args:
+        ports: by their names.
+        spans: what the system keeps, see Platform.forbidden_ports.
+    """
     found = [
         "%s (%s) in %d-%d" % (port, name, first, last)
         for name, port in sorted(ports.items())

@@ -145,6 +145,7 @@ class RayNode(Resource):
         from provisioner.remote.resources import ray_checks
 
         ray_checks.check_address(wanted["node_ip"])
+        ray_checks.check_allowed(wanted["ports"], host.platform.forbidden_ports())
 
     def _start(self, host: Host, wanted: Spec, running: bool) -> None:
         from provisioner.remote.resources import ray_checks

@@ -109,7 +109,8 @@ class Windows(Platform):
         from provisioner.remote.platforms.windows.tasks import Tasks
 
         if wanted not in ("auto", "task"):
-            raise Failure("there is no `service: %s` on Windows" % wanted, "leave it out, or write `service: auto`")
+            why = ": what a session starts there ends with it" if wanted == "process" else ""
+            raise Failure("there is no `service: %s` on Windows%s" % (wanted, why), "leave it out, or write `auto`")
         return Tasks()
 
     def firewall(self) -> Optional[Firewall]:

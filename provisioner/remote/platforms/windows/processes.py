@@ -45,7 +45,7 @@ def ours(
         me: the pid of this program, which is left out with what it was started by and what it has started.
     """
     parents = {pid: parent for pid, parent, _ in rows if pid}
-    family = _ancestors(me, parents) | {me}
+    family = _ancestors(me, parents, born) | {me}
     inside = ntpath.normcase(ntpath.normpath(root)) + "\\"
     found = {pid for pid in parents if pid not in family and ntpath.normcase(program_of(pid)).startswith(inside)}
     children: Dict[int, List[int]] = {}
@@ -57,9 +57,9 @@ def ours(
     return sorted(found - mine - family)
 
 
-def _ancestors(pid: int, parents: Dict[int, int]) -> Set[int]:
+def _ancestors(pid: int, parents: Dict[int, int], born: Callable[[int], int]) -> Set[int]:
     found: Set[int] = set()
-    while pid in parents and parents[pid] not in found:
+    while pid in parents and 0 < born(parents[pid]) <= born(pid) and parents[pid] not in found:
         pid = parents[pid]
         found.add(pid)
     return found
