@@ -131,14 +131,13 @@ def task_xml(cluster: str, account: str, password: bool, elevated: bool, argv: L
     """
     import hashlib
     import subprocess
-    from xml.sax.saxutils import escape
 
     fields = {
         "triggers": (AT_STARTUP if elevated else "") + EVERY_MINUTE,
         "principal": _principal(account, password),
-        "command": escape(argv[0]),
-        "arguments": escape(subprocess.list2cmdline(argv[1:])),
-        "folder": escape(os.path.dirname(argv[0])),
+        "command": _escaped(argv[0]),
+        "arguments": _escaped(subprocess.list2cmdline(argv[1:])),
+        "folder": _escaped(os.path.dirname(argv[0])),
     }
     blank = TASK.format(description="", **fields)
     mark = hashlib.sha256(blank.encode("utf-8")).hexdigest()[:16]
@@ -147,13 +146,11 @@ def task_xml(cluster: str, account: str, password: bool, elevated: bool, argv: L
 
 def _principal(account: str, password: bool) -> str:
     """Return who a task runs as. The schema has no logon type for SYSTEM (``ServiceAccount`` is PowerShell's word)."""
-    from xml.sax.saxutils import escape
-
     if access.is_system(account):
         return "      <UserId>%s</UserId>\n      <RunLevel>HighestAvailable</RunLevel>\n" % access.SYSTEM
     logon = "Password" if password else "S4U"
     return "      <UserId>%s</UserId>\n      <LogonType>%s</LogonType>\n      <RunLevel>LeastPrivilege</RunLevel>\n" % (
-        escape(account),
+        _escaped(account),
         logon,
     )
 
@@ -356,9 +353,9 @@ def _is_own(host: Host) -> bool:
 
 
 def _escaped(text: str) -> str:
-    from xml.sax.saxutils import escape
+    from html import escape  # xml.sax.saxutils would load urllib, and with it ssl
 
-    return escape(text)
+    return escape(text, quote=False)
 
 
 def _system32(*parts: str) -> str:
