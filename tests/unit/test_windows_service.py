@@ -250,7 +250,7 @@ def test_ports_that_the_system_keeps_are_all_named() -> None:
     ray_checks.check_allowed(ports, [(5357, 5357), (6381, 8264)])
     with pytest.raises(Failure) as caught:
         ray_checks.check_allowed(ports, [(6370, 6379), (8265, 8300)])
-    assert caught.value.message.endswith(": 8265 (dashboard_port) in 8265-8300, 6379 (port) in 6370-6379")
+    assert caught.value.message.endswith(": 6379 (port) in 6370-6379, 8265 (dashboard_port) in 8265-8300")
 
 
 class Table:

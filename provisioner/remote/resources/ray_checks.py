@@ -71,7 +71,7 @@ def check_allowed(ports: Dict[str, int], spans: List[Tuple[int, int]]) -> None:
     """
     found = [
         "%s (%s) in %d-%d" % (port, name, first, last)
-        for name, port in sorted(ports.items())
+        for name, port in sorted(ports.items(), key=lambda item: item[1])
         for first, last in spans
         if first <= port <= last
     ]
