@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,19 @@ def test_a_node_that_ends_at_once_says_why(node: Node, monkeypatch: pytest.Monke
         node.ensure()
     node.service.on_restart = lambda: node.join("n1")
     node.service.failing = False
+    node.ensure()
+
+
+def test_a_node_whose_machine_was_too_busy_gets_another_try(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_node, "LOOK", 0.1)
+
+    def time_out() -> None:
+        node.service.active, node.service.failing = False, True
+        log = Path(service.log_path(node.world.host(), "ray-lab"))
+        log.write_text("Traceback\nException: The current node timed out during startup. This could be\n")
+        threading.Timer(0.5, node.join, ["n1"]).start()  # the service tries again by itself
+
+    node.service.on_restart = time_out
     node.ensure()
 
 

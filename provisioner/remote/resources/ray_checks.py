@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 UNKNOWN = "another process"
 """What a platform calls the owner of a port that it does not know."""
+TOO_SLOW = "timed out during startup"
+TELLING = ("Error", "rror:", "mismatch", "refused", TOO_SLOW)
+"""What is in the line of a log that says why Ray ended."""
 HEAD_LIMIT = 15.0
 """Seconds in which the head's GCS must accept a connection from this host."""
 
@@ -155,10 +158,20 @@ def start_failure(host: Host, name: str, what: str) -> Failure:
     hint = host.platform.start_hint(host, name)
     if hint:
         return Failure("Ray %s: %s" % (what, hint[0]), hint[1])
-    lines = service.log_tail(host, name)
-    telling = [line for line in lines if any(word in line for word in ("Error", "rror:", "mismatch", "refused"))]
-    cause = (telling or lines or ["its log is empty"])[-1].strip()
+    cause = _cause(host, name)
     return Failure("Ray %s: %s" % (what, cause[-400:]), "its whole log on the host: %s" % service.log_path(host, name))
+
+
+def was_only_slow(host: Host, name: str) -> bool:
+    """Tell whether a node ended because its machine was too busy for the 30 s that Ray gives itself to start
+    (_private/node.py of 2.60.0): its service tries again, and may well come through."""
+    return TOO_SLOW in _cause(host, name)
+
+
+def _cause(host: Host, name: str) -> str:
+    lines = service.log_tail(host, name)
+    telling = [line for line in lines if any(word in line for word in TELLING)]
+    return (telling or lines or ["its log is empty"])[-1].strip()
 
 
 def _bind(port: int) -> Optional[OSError]:

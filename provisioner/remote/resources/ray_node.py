@@ -201,7 +201,7 @@ class RayNode(Resource):
             if now - looked > LOOK:
                 looked = now
                 state = host.service_manager.observe(host, name)
-                if state["failing"]:
+                if state["failing"] and not ray_checks.was_only_slow(host, name):
                     raise ray_checks.start_failure(host, name, "ended right after its start")
             time.sleep(POLL)
 
