@@ -11,6 +11,12 @@ from provisioner.inventory.model import Host, Inventory
 from provisioner.ray.system import OS_NAMES, System
 from provisioner.ray.version import parse
 
+UNSUPPORTED = (
+    "Ray's makers do not support clusters with Windows or macOS hosts: they are at your own risk",
+    "believe the task that `apply` runs on every node; the labels os=windows, macos and linux steer work",
+)
+"""What upstream says of such clusters (docs.ray.io, "Ray on Windows"), told once in a run."""
+
 
 class Census:
     """Takes the hosts' own word for what they are, and refuses those that can't be part of the cluster.

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from provisioner.declaration import Declaration
+from provisioner.engine.census import UNSUPPORTED
 from provisioner.engine.deliveries import Deliveries
 from provisioner.engine.gates import Gate, Gates
 from provisioner.engine.line import Line
@@ -44,11 +45,6 @@ OBSERVE_LIMIT = 120.0
 HOUSEKEEPING = {"old_environments"}
 """Resources that wait for others without being part of the outcome: nobody is told that their turn did not come."""
 NEEDS_ELEVATION = "needs elevation"
-UNSUPPORTED = (
-    "Ray's makers do not support clusters with Windows or macOS hosts: they are at your own risk",
-    "believe the task that `apply` runs on every node; the labels os=windows, macos and linux steer work",
-)
-"""What upstream says of such clusters (docs.ray.io, "Ray on Windows"), told once in a run."""
 CLOCK_TOLERANCE = 30.0
 """Seconds a host's clock may be off before the user is told."""
 

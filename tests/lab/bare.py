@@ -15,6 +15,16 @@ from .shell import run
 
 AWAY = "/usr/hidden"
 """Where a bare host's programs are meanwhile."""
+PACKAGES = """\
+- play: Prepare
+  hosts: all
+  tasks:
+    - name: Find Python
+      python: {}
+    - name: Install Ray
+      environment: {}
+"""
+"""A playbook that installs Ray and starts none."""
 PYTHON_ONLY = "- {play: Prepare, hosts: all, tasks: [{name: Find Python, python: {}}]}\n"
 
 

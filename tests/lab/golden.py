@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,19 +120,19 @@ def release() -> dict[str, str]:
     return {}
 
 
-def require_tools() -> None:
-    """Install the tools that are missing, from this machine's own apt sources."""
+def require_tools(needed: Mapping[str, str], limit: float) -> None:
+    """Install the tools that are missing (package by program) with this machine's own apt, within ``limit`` seconds."""
     path = "/usr/sbin:/usr/bin:/sbin:/bin"
-    missing = sorted({package for tool, package in NEEDED_TOOLS.items() if not shutil.which(tool, path=path)})
+    missing = sorted({package for tool, package in needed.items() if not shutil.which(tool, path=path)})
     if not missing:
         return
     install = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--no-install-recommends", *missing]
-    if run(install, check=False, timeout=300).returncode == 0:
+    if run(install, check=False, timeout=limit).returncode == 0:
         return
     run(["apt-get", "update"], check=False, timeout=300)
-    done = run(install, check=False, timeout=300)
+    done = run(install, check=False, timeout=limit)
     if done.returncode != 0:
-        raise LabUnavailable(f"apt cannot install {', '.join(missing)}: {_error_line(done.stderr)}")
+        raise LabUnavailable(f"apt cannot install {', '.join(missing)}: {error_line(done.stderr)}")
 
 
 @contextmanager
@@ -176,7 +176,7 @@ def _build(place: Path) -> None:
     argv = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(root)]
     done = run([*argv, _apt_source()], check=False, timeout=380)
     if done.returncode != 0:
-        raise LabUnavailable(f"mmdebstrap cannot build the golden root: {_error_line(done.stderr)}")
+        raise LabUnavailable(f"mmdebstrap cannot build the golden root: {error_line(done.stderr)}")
     for name, text in FILES.items():
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -199,7 +199,7 @@ def _apt_source() -> str:
     return f"deb http://deb.debian.org/debian {SUITE} main"
 
 
-def _error_line(text: str) -> str:
+def error_line(text: str) -> str:
     """The first error that apt names (the later ones follow from it), else the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E: ", "Err:"))]

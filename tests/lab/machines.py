@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import plumbing
-from .golden import SSHD_LOG, Golden, golden, lab_home, locked, require_debian_root, require_tools
+from .golden import NEEDED_TOOLS, SSHD_LOG, Golden, golden, lab_home, locked, require_debian_root, require_tools
 from .listing import Listing, disk, shared_memory
 from .shell import LabError, LabTimeout, run, tools_env, wait_until
 
@@ -91,7 +91,7 @@ class Lab:
         require_debian_root()
         with ExitStack() as held:
             held.enter_context(locked(SESSION_LOCK, "the lab", lock_limit))
-            require_tools()
+            require_tools(NEEDED_TOOLS, 300)
             home = lab_home()
             home.mkdir(parents=True, exist_ok=True)
             lab = cls(home, golden(home))
@@ -185,7 +185,7 @@ class Machine:
         arguments = [self.name, str(self.folder), *map(str, self._groups)]
         with (self.folder / "console.log").open("ab") as console:
             self._supervisor = subprocess.Popen(
-                ["bash", "-c", plumbing.SUPERVISOR, "plab", *arguments],
+                ["bash", "-c", plumbing.SUPERVISOR, plumbing.NAME, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import interpreters
-from tests.interpreters import Archive, Unavailable
+from tests.interpreters import Archive
 
 from .cluster import Cluster, contacts, ours
 from .command import Provision
@@ -34,14 +34,6 @@ class Sealed:
     bundle: Path
     cache: Path
     archive: Archive
-
-
-@pytest.fixture(scope="module")
-def archive() -> Archive:
-    try:
-        return interpreters.relocatable()
-    except Unavailable as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="module")

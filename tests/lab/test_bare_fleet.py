@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests import interpreters
-from tests.interpreters import Archive, Unavailable
+from tests.interpreters import Archive
 
 from . import plumbing
-from .bare import PYTHON_ONLY, give, managed, strip
+from .bare import PACKAGES, PYTHON_ONLY, give, managed, strip
 from .cluster import Answer, Cluster, ours
 from .command import Provision
 from .conftest import MachineFactory
@@ -23,23 +23,6 @@ from .shell import wait_until
 COUNT = 6
 MB = 10**6
 PORT = 7070
-WITH_RAY = """\
-- play: Prepare
-  hosts: all
-  tasks:
-    - name: Find Python
-      python: {}
-    - name: Install Ray
-      environment: {}
-"""
-
-
-@pytest.fixture(scope="module")
-def archive() -> Archive:
-    try:
-        return interpreters.relocatable()
-    except Unavailable as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +118,7 @@ def test_the_interpreter_leaves_once(room: Room) -> None:
 
 
 def test_so_does_everything_else(room: Room) -> None:
-    room.inventory.with_name("light.yml").write_text(WITH_RAY)
+    room.inventory.with_name("light.yml").write_text(PACKAGES)
     count, answer = room.sent()
     files = stored(room.head, room.root)
     total = sum(files.values())

@@ -9,21 +9,13 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from . import plumbing
+from .bare import PACKAGES
 from .cluster import Answer, Cluster
 from .command import Provision, Running
 from .conftest import MachineFactory
 from .machines import Machine
 from .shell import wait_until
 
-PLAYBOOK = """\
-- play: Prepare
-  hosts: all
-  tasks:
-    - name: Find Python
-      python: {}
-    - name: Install Ray
-      environment: {}
-"""
 PORT = 7070
 MB = 10**6
 ASK = """
@@ -39,7 +31,7 @@ class Room(Cluster):
 
     def run(self, verb: str, *flags: str, code: int | None = 0) -> Answer:
         playbook = self.inventory.with_name("light.yml")
-        playbook.write_text(PLAYBOOK)
+        playbook.write_text(PACKAGES)
         return super().run(verb, "--playbook", str(playbook), *flags, code=code)
 
     def bare(self) -> None:

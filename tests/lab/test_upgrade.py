@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import interpreters
-from tests.interpreters import Archive, Unavailable
+from tests.interpreters import Archive
 
 from .cluster import Answer, Cluster, ray_pids, undisturbed
 from .command import Provision
@@ -28,14 +28,6 @@ def cluster(module_machines: MachineFactory, provision: Provision, tmp_path_fact
     made.declare(ray=OLD)
     made.apply()
     return made
-
-
-@pytest.fixture(scope="module")
-def archive() -> Archive:
-    try:
-        return interpreters.relocatable()
-    except Unavailable as reason:
-        pytest.skip(str(reason))
 
 
 def versions(answer: Answer) -> set[str]:

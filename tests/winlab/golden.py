@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..interpreters import Archive
-from ..lab.golden import locked
+from ..lab.golden import locked, require_tools
 from ..lab.shell import LabError, run
 from . import cpython
 from .registry import REPLACED_PROGRAMS, golden_registry
 from .stages import HERE, LONGEST_BUILD, compile_program, fingerprint, stage
-from .tools import debian_root, install_for_linux, require_tools
+from .tools import NEEDED, debian_root, install_for_linux
 
 SUITE = "trixie"
 PACKAGES = (
@@ -66,7 +66,7 @@ def golden(home: Path) -> Golden:
     """Return the layers of the present recipe; builds what is not there yet (about 100 s from nothing)."""
     place = home / "windows"
     with locked(place / "tools.lock", "apt", LONGEST_BUILD):
-        require_tools()
+        require_tools(NEEDED, 400)
     sources = sorted((HERE / "win").glob("*.c"))
     recipe = fingerprint(HERE / "golden.py", HERE / "registry.py", HERE / "tools.py")
     system = stage(place, "system", recipe, _build_system)

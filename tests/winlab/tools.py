@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from uv import find_uv_bin
 
+from ..lab.golden import error_line
 from ..lab.shell import LabUnavailable, run
 
 COMPILER = "x86_64-w64-mingw32-gcc"
@@ -26,28 +26,13 @@ WINDOWS = "x86_64-pc-windows-msvc"
 LINUX = "x86_64-manylinux_2_28"
 
 
-def require_tools() -> None:
-    """Install the tools that are missing, from this machine's own apt sources."""
-    path = "/usr/sbin:/usr/bin:/sbin:/bin"
-    missing = sorted({package for tool, package in NEEDED.items() if not shutil.which(tool, path=path)})
-    if not missing:
-        return
-    install = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--no-install-recommends", *missing]
-    if run(install, check=False, timeout=400).returncode == 0:
-        return
-    run(["apt-get", "update"], check=False, timeout=300)
-    done = run(install, check=False, timeout=400)
-    if done.returncode != 0:
-        raise LabUnavailable(f"apt cannot install {', '.join(missing)}: {_error_line(done.stderr)}")
-
-
 def debian_root(root: Path, suite: str, packages: Sequence[str]) -> None:
     """Unpack a small Debian of another suite than this machine's, from the mirror that this machine uses."""
     source = f"deb [signed-by={_keyring()}] {_mirror()} {suite} main"
     argv = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", suite, str(root), source]
     done = run(argv, check=False, timeout=600)
     if done.returncode != 0:
-        raise LabUnavailable(f"mmdebstrap cannot build the stand-ins' root: {_error_line(done.stderr)}")
+        raise LabUnavailable(f"mmdebstrap cannot build the stand-ins' root: {error_line(done.stderr)}")
 
 
 def debian_source(place: Path, package: str, suite: str) -> Path:
@@ -62,7 +47,7 @@ def debian_source(place: Path, package: str, suite: str) -> Path:
         argv = ["sh", "-c", 'cd "$1"; shift; exec "$@"', "sh", str(place), "apt-get", "-q", *flags, *step]
         done = run(argv, check=False, timeout=300)
         if done.returncode != 0:
-            raise LabUnavailable(f"apt cannot fetch the source of {package}: {_error_line(done.stderr)}")
+            raise LabUnavailable(f"apt cannot fetch the source of {package}: {error_line(done.stderr)}")
     return next(place.glob("*.orig.tar.*"))
 
 
@@ -101,8 +86,3 @@ def _keyring() -> str:
     if not found:
         raise LabUnavailable("no debian-archive-keyring in /usr/share/keyrings: apt-get install debian-archive-keyring")
     return str(found[0])
-
-
-def _error_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in lines if line.startswith(("E: ", "Err:"))), (lines or ["no message"])[-1])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+from provisioner.remote.failure import Failure
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
@@ -10,6 +14,14 @@ if TYPE_CHECKING:
     from provisioner.remote.resource import Difference
 
     Opening = Dict[str, Any]
+
+OURS = ("before", "env", "log", "python", "ray", "service", "store")
+"""Folders that we make under the root; whatever else is there is somebody's."""
+PROCESSORS = {"amd64": "x86_64", "arm64": "aarch64"}
+"""Other names of what the rest of the program knows as x86_64 and aarch64."""
+NEEDS_ELEVATION = "needs elevation"
+"""A finding's severity (see events.Finding); and where tasks leave, in ``host.shared``, what they could not do without
+being privileged: said once, for all."""
 
 
 class ServiceManager:
@@ -177,24 +189,29 @@ class Platform:
         """
         raise NotImplementedError
 
+    def variables(self) -> Any:
+        """Return where this session keeps variables: with ``get``, ``set``, ``keep``, ``put_back`` and a ``path``."""
+        raise NotImplementedError
+
     def get_variable(self, name: str) -> Optional[str]:
         """Return what new processes will find in that environment variable, None if nothing."""
-        raise NotImplementedError
+        found: Optional[str] = self.variables().get(name)
+        return found
 
     def set_variable(self, name: str, value: str) -> None:
         """Have every new process find that value."""
-        raise NotImplementedError
+        self.variables().set(name, value)
 
     def keep_variable(self, name: str) -> Any:
         """Return, as JSON data, what ``put_back_variable`` needs to make everything as it is now."""
-        raise NotImplementedError
+        return self.variables().keep(name)
 
     def put_back_variable(self, name: str, kept: Any) -> None:
-        raise NotImplementedError
+        self.variables().put_back(name, kept)
 
     def variable_scope(self) -> str:
         """Return where variables are kept, in the user's words."""
-        raise NotImplementedError
+        return str(self.variables().path)
 
     def give(self, path: str, account: str) -> None:
         """Make the account the owner of a file or folder."""
@@ -275,3 +292,23 @@ class Platform:
 
     def complete_environment(self, environment: str) -> None:
         """Add to a virtual environment what its packages need here and don't bring in the right place."""
+
+
+def fine(message: str) -> Dict[str, str]:
+    """Return a finding for who wants to see all that was looked at."""
+    return {"severity": "fine", "message": message, "remedy": ""}
+
+
+def notice(message: str, remedy: str) -> Dict[str, str]:
+    """Return a finding that may do harm later."""
+    return {"severity": "notice", "message": message, "remedy": remedy}
+
+
+def locked_by(text: str) -> Failure:
+    """Return the Failure for a lock that another run holds, which has written its pid and since when into it."""
+    try:
+        pid, since = text.split()
+        age = "pid %s, for %d s" % (pid, time.time() - float(since))
+    except ValueError:
+        age = "another run of provision"
+    return Failure("another run works on this host (%s)" % age, "wait for it to end, then run the same command again")

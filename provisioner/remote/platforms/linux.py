@@ -8,6 +8,7 @@ import time
 
 from provisioner.remote.failure import Failure
 from provisioner.remote.host import marker_variable
+from provisioner.remote.platforms.base import PROCESSORS
 from provisioner.remote.platforms.posix import Posix
 
 TYPE_CHECKING = False
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Set, Tuple
 
     from provisioner.remote.platforms.base import ServiceManager
-
-
-PROCESSORS = {"amd64": "x86_64", "arm64": "aarch64"}
-"""Other names of what the rest of the program knows as x86_64 and aarch64."""
 
 
 class Linux(Posix):

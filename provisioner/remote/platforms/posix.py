@@ -10,7 +10,7 @@ import time
 
 from provisioner.remote.failure import Failure, NoProgram
 from provisioner.remote.folders import interpreters, is_brought, programs, remove_if_empty
-from provisioner.remote.platforms.base import Platform
+from provisioner.remote.platforms.base import OURS, Platform, locked_by
 from provisioner.remote.platforms.variables import ProfileFile, VariablesFile
 
 TYPE_CHECKING = False
@@ -110,21 +110,6 @@ class Posix(Platform):
                 remove_if_empty(folder)
         return []
 
-    def get_variable(self, name: str) -> Optional[str]:
-        return self.variables().get(name)
-
-    def set_variable(self, name: str, value: str) -> None:
-        self.variables().set(name, value)
-
-    def keep_variable(self, name: str) -> Dict[str, Any]:
-        return self.variables().keep(name)
-
-    def put_back_variable(self, name: str, kept: Dict[str, Any]) -> None:
-        self.variables().put_back(name, kept)
-
-    def variable_scope(self) -> str:
-        return self.variables().path
-
     def variables(self) -> VariablesFile:
         """Return the file in which variables are kept: of the system for root, else of the user."""
         if self.privileged():
@@ -207,8 +192,6 @@ class Posix(Platform):
 
 NAMED = ("~/.pyenv/versions/%s/bin/python", "~/.local/share/uv/python/cpython-%s-*/bin/python")
 """Where interpreters lie under their exact version."""
-OURS = ("before", "env", "log", "python", "ray", "service", "store")
-"""Folders that we make under the root; whatever else is there is somebody's."""
 STARTING = threading.Lock()
 """Held from before a program begins until it is among the children: one that nobody knows of would outlive us."""
 START_LIMIT = 5.0
@@ -236,12 +219,7 @@ def _is_at(file: IO[str], path: str) -> bool:
 
 def _held(file: IO[str]) -> Failure:
     file.seek(0)
-    try:
-        pid, since = file.read().split()
-        age = "pid %s, for %d s" % (pid, time.time() - float(since))
-    except ValueError:
-        age = "another run of provision"
-    return Failure("another run works on this host (%s)" % age, "wait for it to end, then run the same command again")
+    return locked_by(file.read())
 
 
 def _real_interpreter() -> str:

@@ -5,6 +5,7 @@ Whoever joins or leaves changes the rules on every host, and nothing else there:
 
 from __future__ import annotations
 
+from provisioner.remote.platforms.base import NEEDS_ELEVATION
 from provisioner.remote.resource import Resource
 
 TYPE_CHECKING = False
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from provisioner.remote.platforms.base import Firewall as PlatformFirewall
     from provisioner.remote.platforms.base import Opening
     from provisioner.remote.resource import Difference
-
-NEEDS_ELEVATION = "needs elevation"
-"""Where tasks leave, in ``host.shared``, what they could not do without being privileged: said once, for all."""
 
 
 class Firewall(Resource):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from provisioner.remote.failure import Failure
+from provisioner.remote.platforms.base import NEEDS_ELEVATION, fine, notice
 from provisioner.remote.platforms.macos.firewall import SHUT
 
 TYPE_CHECKING = False
@@ -26,23 +27,15 @@ def findings(host: Host) -> List[Finding]:
     return [each for each in found if each is not None]
 
 
-def _fine(message: str) -> Finding:
-    return {"severity": "fine", "message": message, "remedy": ""}
-
-
-def _notice(message: str, remedy: str) -> Finding:
-    return {"severity": "notice", "message": message, "remedy": remedy}
-
-
 def _rights(host: Host) -> Finding:
     if host.platform.privileged():
-        return _fine("the session may do everything, as root")
+        return fine("the session may do everything, as root")
     account = host.platform.login_account()
-    missing = host.shared.get("needs elevation") or []
+    missing = host.shared.get(NEEDS_ELEVATION) or []
     if not missing:
-        return _fine("the session has the rights of %s; Ray does not come back after a reboot by itself" % account)
+        return fine("the session has the rights of %s; Ray does not come back after a reboot by itself" % account)
     return {
-        "severity": "needs elevation",
+        "severity": NEEDS_ELEVATION,
         "message": "the session has the rights of %s, and it can't: %s" % (account, "; ".join(missing)),
         "remedy": "set `become: true`",
     }
@@ -50,21 +43,21 @@ def _rights(host: Host) -> Finding:
 
 def _release(host: Host) -> Finding:
     facts = host.platform.facts()
-    return _fine("macOS %s on %s" % (facts["macos_version"] or "of unknown release", facts["arch"]))
+    return fine("macOS %s on %s" % (facts["macos_version"] or "of unknown release", facts["arch"]))
 
 
 def _sleep(host: Host) -> Optional[Finding]:
     try:
         output = host.platform.run([PMSET, "-g", "custom"], 10.0)[1]
     except Failure as failure:
-        return _fine("when the Mac goes to sleep could not be found out: %s" % failure.message)
+        return fine("when the Mac goes to sleep could not be found out: %s" % failure.message)
     minutes = idle_minutes(output)
     if minutes:
-        return _notice(
+        return notice(
             "the Mac goes to sleep after %d min without anybody at it: its node is lost then" % minutes,
             "on the host: sudo pmset -c sleep 0",
         )
-    return _fine("the Mac does not sleep on mains power, as long as its lid is open")
+    return fine("the Mac does not sleep on mains power, as long as its lid is open")
 
 
 def idle_minutes(output: str) -> int:
@@ -87,8 +80,8 @@ def _privacy(host: Host) -> Optional[Finding]:
     """What outlives its login may lose the way to the local network, and nothing tells before (see privacy.py)."""
     release = str(host.platform.facts()["macos_version"]).partition(".")[0]
     if not release.isdigit() or int(release) < PRIVACY_SINCE or host.service_manager.kind != "process":
-        return _fine("Local Network privacy: nothing known against it; `apply` says so if the service is refused")
-    return _notice(
+        return fine("Local Network privacy: nothing known against it; `apply` says so if the service is refused")
+    return notice(
         "macOS %s may keep from the local network what goes on after its login, as Ray does without `become: true`"
         % release,
         "set `become: true`, or see docs/macos.md if the node is lost after a while",
@@ -98,7 +91,7 @@ def _privacy(host: Host) -> Optional[Finding]:
 def _firewall(host: Host) -> Optional[Finding]:
     if not host.shared.get(SHUT):
         return None
-    return _notice(
+    return notice(
         "the firewall blocks all incoming connections, whatever is allowed: no other host reaches Ray here",
         "at that Mac: System Settings > Network > Firewall > Options, switch off `Block all incoming connections`; "
         "or: sudo %s --setblockall off" % "/usr/libexec/ApplicationFirewall/socketfilterfw",

@@ -10,7 +10,7 @@ import sys
 import time
 
 from provisioner.remote.failure import Failure
-from provisioner.remote.platforms.base import Platform
+from provisioner.remote.platforms.base import OURS, PROCESSORS, Platform, locked_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,12 +20,9 @@ if TYPE_CHECKING:
     from provisioner.remote.platforms.base import Firewall, ServiceManager
     from provisioner.remote.platforms.windows.registry import Variables
 
-PROCESSORS = {"amd64": "x86_64", "arm64": "aarch64"}
 LONGEST_ROOT = 60
 """Characters of a root: what Ray's wheel puts below it must stay under the 260 that Windows allows by default (the
 longest path of Ray 2.60.0 in an environment has 185 characters below the root)."""
-OURS = ("before", "env", "log", "python", "ray", "service", "store")
-"""Folders that we make under the root; whatever else is there is somebody's."""
 _LOCKED_BYTE = 1 << 30
 """Where the lock file is locked: far behind its text, for what is locked can't even be read."""
 
@@ -172,21 +169,6 @@ class Windows(Platform):
 
         return Variables(self.privileged())
 
-    def get_variable(self, name: str) -> Optional[str]:
-        return self.variables().get(name)
-
-    def set_variable(self, name: str, value: str) -> None:
-        self.variables().set(name, value)
-
-    def keep_variable(self, name: str) -> Dict[str, Any]:
-        return self.variables().keep(name)
-
-    def put_back_variable(self, name: str, kept: Dict[str, Any]) -> None:
-        self.variables().put_back(name, kept)
-
-    def variable_scope(self) -> str:
-        return self.variables().path
-
     def give(self, path: str, account: str) -> None:
         from provisioner.remote.platforms.windows import access
 
@@ -309,12 +291,7 @@ def _locked(file: IO[str]) -> bool:
 
 def _held(file: IO[str]) -> Failure:
     os.lseek(file.fileno(), 0, os.SEEK_SET)
-    try:
-        pid, since = os.read(file.fileno(), 100).decode("ascii").split()
-        age = "pid %s, for %d s" % (pid, time.time() - float(since))
-    except ValueError:
-        age = "another run of provision"
-    return Failure("another run works on this host (%s)" % age, "wait for it to end, then run the same command again")
+    return locked_by(os.read(file.fileno(), 100).decode("ascii", "replace"))
 
 
 def _own_folders() -> List[str]:

@@ -147,11 +147,6 @@ def limit(path: str, sids: List[str], run: Run) -> None:
     _icacls([path, "/inheritance:r", "/grant:r", *grants, "/Q"], run)
 
 
-def grant(path: str, sid: str, run: Run) -> None:
-    """Let one more account use a file or folder, and everything below it; Failure if it can't be done."""
-    _icacls([path, "/grant", "*%s:%sF" % (sid, "(OI)(CI)" if os.path.isdir(path) else ""), "/Q"], run)
-
-
 def give(path: str, sid: str, run: Run) -> None:
     """Make an account the owner of a file or folder; Failure if it can't be done."""
     _icacls([path, "/setowner", "*" + sid, "/Q"], run)

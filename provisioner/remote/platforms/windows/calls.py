@@ -156,20 +156,3 @@ def _tcp_table(family: int) -> bytes:
         if code != TOO_SMALL:
             break
     return b""
-
-
-def broadcast_environment() -> None:
-    """Tell every window that environment variables have changed: Explorer hands them to what it starts from now on."""
-    user = library("user32")
-    user.SendMessageTimeoutW.argtypes = (
-        wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPCWSTR, wintypes.UINT, wintypes.UINT, ctypes.c_void_p,
-    )  # fmt: skip
-    everyone, setting_changed, abort_if_hung = 0xFFFF, 0x1A, 0x2
-    user.SendMessageTimeoutW(everyone, setting_changed, 0, "Environment", abort_if_hung, 2000, None)
-
-
-def short_path(path: str) -> str:
-    """Return a path in its 8.3 form, itself if it has none."""
-    buffer = ctypes.create_unicode_buffer(32768)
-    size = library("kernel32").GetShortPathNameW(path, buffer, 32768)
-    return buffer.value if 0 < size < 32768 else path

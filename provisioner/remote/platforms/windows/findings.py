@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from provisioner.remote.platforms.base import NEEDS_ELEVATION, fine, notice
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional
@@ -57,24 +59,16 @@ def findings(host: Host, read: Read, exists: Callable[[str], bool] = os.path.exi
     return [each for each in found if each]
 
 
-def _fine(message: str) -> Finding:
-    return {"severity": "fine", "message": message, "remedy": ""}
-
-
-def _notice(message: str, remedy: str) -> Finding:
-    return {"severity": "notice", "message": message, "remedy": remedy}
-
-
 def _elevation(host: Host) -> Finding:
     """Name at once all that this session may not do."""
     if host.platform.privileged():
-        return _fine("the session is an administrator's, with all rights")
-    missing = host.shared.get("needs elevation") or []
+        return fine("the session is an administrator's, with all rights")
+    missing = host.shared.get(NEEDS_ELEVATION) or []
     told = "the session has no administrator's rights; variables are set for %s alone" % host.platform.login_account()
     if not missing:
-        return _fine(told)
+        return fine(told)
     return {
-        "severity": "needs elevation",
+        "severity": NEEDS_ELEVATION,
         "message": "%s, and it can't: %s" % (told, "; ".join(missing)),
         "remedy": "log in with an account of the host's group Administrators: over SSH it has all rights at once",
     }
@@ -83,21 +77,21 @@ def _elevation(host: Host) -> Finding:
 def _build(read: Read) -> Finding:
     number = _number(read(VERSION, "CurrentBuildNumber"))
     if number is None:
-        return _fine("Windows: build not known")
+        return fine("Windows: build not known")
     name = str(read(VERSION, "ProductName") or "Windows")
     if number >= WINDOWS_11:
         name = name.replace("Windows 10", "Windows 11")
     told = "%s %s, build %d.%s" % (name, read(VERSION, "DisplayVersion") or "", number, read(VERSION, "UBR") or 0)
     told = " ".join(told.split()).replace(" ,", ",")
     if number < OLDEST:
-        return _notice("%s is older than what this was made for" % told, "Windows 10 1809, Server 2019 or newer")
-    return _fine(told)
+        return notice("%s is older than what this was made for" % told, "Windows 10 1809, Server 2019 or newer")
+    return fine(told)
 
 
 def _long_paths(read: Read) -> Finding:
     if read(CONTROL + r"\FileSystem", "LongPathsEnabled") == 1:
-        return _fine("paths may be longer than 260 characters")
-    return _notice(
+        return fine("paths may be longer than 260 characters")
+    return notice(
         "paths end at 260 characters: packages with deep folders, and tasks that make such, may fail",
         r"as administrator: reg add %s\FileSystem /v LongPathsEnabled /t REG_DWORD /d 1 /f" % CONTROL,
     )
@@ -111,12 +105,12 @@ def _sleep(read: Read) -> List[Finding]:
         seconds = _idle_seconds(read, str(scheme or ""), setting)
         if seconds:
             told.append(
-                _notice(
+                notice(
                     "the machine %s after %d min without anybody at it: its node is lost then" % (what, seconds // 60),
                     "as administrator: powercfg /change %s-timeout-ac 0" % name,
                 )
             )
-    return told or [_fine("the machine does not sleep on mains power, as far as its power scheme says")]
+    return told or [fine("the machine does not sleep on mains power, as far as its power scheme says")]
 
 
 def _idle_seconds(read: Read, scheme: str, setting: str) -> int:
@@ -137,8 +131,8 @@ def _runtime(exists: Callable[[str], bool]) -> Finding:
     folder = os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32")
     missing = [name for name in RUNTIME if not exists(os.path.join(folder, name))]
     if missing:
-        return _fine("no %s in the system: Ray's environment brings its own" % ", ".join(missing))
-    return _fine("the Visual C++ runtime is installed")
+        return fine("no %s in the system: Ray's environment brings its own" % ", ".join(missing))
+    return fine("the Visual C++ runtime is installed")
 
 
 def _firewall(host: Host, read: Read) -> List[Finding]:
@@ -147,7 +141,7 @@ def _firewall(host: Host, read: Read) -> List[Finding]:
     ignored = _networks(read, POLICIES + r"\WindowsFirewall", "AllowLocalPolicyMerge", 0)
     if ignored:
         told.append(
-            _notice(
+            notice(
                 "a group policy has the firewall ignore rules of this machine on %s networks: ours, too" % ignored,
                 "have the administrator of the domain allow Ray's ports between the cluster's hosts",
             )
@@ -155,16 +149,16 @@ def _firewall(host: Host, read: Read) -> List[Finding]:
     shut = _networks(read, FIREWALL, "DoNotAllowExceptions", 1)
     if shut:
         told.append(
-            _notice(
+            notice(
                 "the firewall lets nobody in on %s networks, whatever its rules say" % shut,
                 "as administrator: netsh advfirewall set allprofiles firewallpolicy blockinbound,allowoutbound",
             )
         )
-    return told or [_fine("nothing keeps the firewall from heeding our rules")]
+    return told or [fine("nothing keeps the firewall from heeding our rules")]
 
 
 def _shut(path: str) -> Finding:
-    return _notice(
+    return notice(
         "a firewall rule keeps other hosts from %s, which is not ours to change" % path,
         'as administrator: netsh advfirewall firewall delete rule name=all dir=in program="%s"' % path,
     )
