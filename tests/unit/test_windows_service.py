@@ -12,7 +12,7 @@ import pytest
 
 from provisioner.remote import launch_windows, service
 from provisioner.remote.failure import Failure
-from provisioner.remote.platforms.windows import access, processes, tasks
+from provisioner.remote.platforms.windows import access, processes, programs, tasks
 from provisioner.remote.platforms.windows.tasks import Registered, Tasks, task_xml
 from provisioner.remote.resources import ray_checks
 
@@ -352,3 +352,24 @@ def test_a_damaged_state_is_none(tmp_path: Path, text: str) -> None:
     host: Any = Host(tmp_path, "kim", "", {})
     host.write(tasks.state_path(host, "ray-lab"), text.encode())
     assert tasks.read_state(host, "ray-lab") == {}
+
+
+SEARCHES = {
+    "with an ending of its own": ("tool.exe", r"C:\a;C:\b", [r"C:\b\tool.exe"], r"C:\b\tool.exe"),
+    "in the order of the endings": ("tool", r"C:\a", [r"C:\a\tool.cmd", r"C:\a\tool.exe"], r"C:\a\tool.exe"),
+    "in the order of the folders": ("tool", r"C:\a;C:\b", [r"C:\b\tool.exe", r"C:\a\tool.cmd"], r"C:\a\tool.cmd"),
+    "an ending that is none of a program": ("tool.txt", r"C:\a", [r"C:\a\tool.txt", r"C:\a\tool.txt.exe"],
+                                            r"C:\a\tool.txt.exe"),
+    "no ending": ("tool", r"C:\a", [r"C:\a\tool"], ""),
+    "not in the current folder": ("tool", r"C:\a", ["tool.exe", r".\tool.exe"], ""),
+    "not in folders that depend on it": ("tool", r".;;bin;C:bin;\bin", ["tool.exe", r".\tool.exe", r"bin\tool.exe",
+                                         r"C:bin\tool.exe", r"\bin\tool.exe"], ""),
+    "folders in quotes": ("tool", r'"C:\Program Files\x"', [r"C:\Program Files\x\tool.exe"],
+                          r"C:\Program Files\x\tool.exe"),
+    "on a share": ("tool", r"\\server\share\bin", [r"\\server\share\bin\tool.exe"], r"\\server\share\bin\tool.exe"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("program", "path", "there", "found"), SEARCHES.values(), ids=SEARCHES.keys())
+def test_where_a_program_is_looked_for(program: str, path: str, there: list[str], found: str) -> None:
+    assert programs.search(program, path, ".COM;.EXE;.CMD", lambda place: place in there) == found

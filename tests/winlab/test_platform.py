@@ -14,7 +14,7 @@ from .stand_in import StandIn
 
 PROGRAM = r"C:\probe\program.zip"
 PREAMBLE = """
-import json, os, subprocess, sys, time
+import json, os, shutil, subprocess, sys, time
 sys.path.insert(0, r"{program}")
 from provisioner.remote import files
 from provisioner.remote.failure import Failure
@@ -69,6 +69,10 @@ CASES = {
     "an exit code of 32 bits": ("win.run([sys.executable, '-c', 'import os; os._exit(-1073741515)'])[0]", 0xC0000135),
     "a variable in any case": ("win.run(['cmd', '/c', 'echo %MiXeD%'], 60, {'mIxEd': 'x'})[1].strip()", "x"),
     "no such program": ("told(win.run, ['nosuch'])", "there is no program nosuch -> "),
+    "a program in the current folder": (
+        "(shutil.copy(os.environ['COMSPEC'], 'here.exe'), told(win.run, ['here', '/c', 'ver']))[1]",
+        "there is no program here -> ",
+    ),
     "a part of cmd": (
         "told(win.run, ['mkdir', 'x'])",
         "there is no program mkdir -> it is a part of cmd.exe: write `argv: [cmd, /c, mkdir, ...]`",

@@ -223,10 +223,9 @@ class Windows(Platform):
         return processes.port_owner(port) or "another process"
 
     def forbidden_ports(self) -> List[Tuple[int, int]]:
-        from provisioner.remote.platforms.windows import processes
+        from provisioner.remote.platforms.windows import processes, programs
 
-        netsh = os.path.join(os.environ.get("SYSTEMROOT", "C:\\Windows"), "System32", "netsh.exe")
-        question = [netsh, "int", "ipv4", "show", "excludedportrange", "protocol=tcp"]
+        question = [programs.system32("netsh.exe"), "int", "ipv4", "show", "excludedportrange", "protocol=tcp"]
         code, output = self.run(question, processes.SLOW)
         return [] if code else processes.excluded_ports(output)
 

@@ -42,7 +42,7 @@ class _Entry(ctypes.Structure):
 
 
 def library(name: str) -> Any:
-    """Return a DLL of the system."""
+    """Return a DLL of the system: the same one each time, so whoever declares a function's types does so for all."""
     if name not in LIBRARIES:
         LIBRARIES[name] = vars(ctypes)["WinDLL"](name, use_last_error=True)
     return LIBRARIES[name]

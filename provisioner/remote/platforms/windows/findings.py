@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from provisioner.remote.platforms.base import NEEDS_ELEVATION, fine, notice
+from provisioner.remote.platforms.windows import programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,8 +129,7 @@ def _idle_seconds(read: Read, scheme: str, setting: str) -> int:
 
 
 def _runtime(exists: Callable[[str], bool]) -> Finding:
-    folder = os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32")
-    missing = [name for name in RUNTIME if not exists(os.path.join(folder, name))]
+    missing = [name for name in RUNTIME if not exists(programs.system32(name))]
     if missing:
         return fine("no %s in the system: Ray's environment brings its own" % ", ".join(missing))
     return fine("the Visual C++ runtime is installed")

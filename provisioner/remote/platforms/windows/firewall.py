@@ -19,7 +19,7 @@ from provisioner.remote import files
 from provisioner.remote.failure import Failure
 from provisioner.remote.folders import interpreters
 from provisioner.remote.platforms.base import Firewall
-from provisioner.remote.platforms.windows import rules
+from provisioner.remote.platforms.windows import programs, rules
 from provisioner.remote.resource import difference
 
 TYPE_CHECKING = False
@@ -154,7 +154,7 @@ class WindowsFirewall(Firewall):
         its exit code is 1 then."""
         name = "firewall-%d.txt" % threading.get_ident()  # files are handed out in a thread of its own
         script = host.path("store", name)
-        netsh = os.path.join(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "netsh.exe")
+        netsh = programs.system32("netsh.exe")
         host.write(script, _encoded("\r\n".join([*lines, ""])))
         try:
             code, output = host.platform.run([netsh, "-f", script], NETSH_LIMIT)

@@ -6,14 +6,16 @@ so that it can't start any before it is in its job.
 
 from __future__ import annotations
 
+import ntpath
 import os
 import tempfile
 
 from provisioner.remote.failure import Failure, NoProgram
+from provisioner.remote.platforms.windows import calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Set, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 JOBS: Set[Any] = set()
 """Handles of the jobs of programs that run for us now; they must not outlive this one."""
@@ -22,6 +24,8 @@ _CREATE_NO_WINDOW = 0x08000000
 _NO_EXECUTABLE = 193
 _NEEDS_ELEVATION = 740
 _BUILTINS = ("copy", "del", "dir", "echo", "md", "mkdir", "mklink", "move", "rd", "ren", "rmdir", "set", "type")
+ENDINGS = ".COM;.EXE;.BAT;.CMD"
+"""What names of programs end with, where PATHEXT says nothing."""
 DLL_MISSING = 0xC0000135
 """Exit code of a program that was not even begun for want of a library."""
 
@@ -69,17 +73,45 @@ def _run(argv: List[str], timeout: float, env: Optional[Dict[str, str]], cwd: Op
         job.close()
 
 
+def system32(*parts: str) -> str:
+    """Return the path of a program or library of Windows itself: what PATH leads to may be another one."""
+    return ntpath.join(os.environ.get("SYSTEMROOT", "C:\\Windows"), "System32", *parts)
+
+
 def _found(program: str, env: Optional[Dict[str, str]]) -> str:
     """Return the path of a program: CreateProcess takes what lies beside our interpreter first, and no .cmd."""
-    import shutil
-
     if os.path.dirname(program):
         return program
-    path = (env or os.environ).get("PATH", "")  # an environment that is given is complete here
-    found = shutil.which(program, path=path + os.pathsep + os.path.join(os.environ["SYSTEMROOT"], "System32"))
-    if found is None:
+    variables = env or os.environ  # an environment that is given is complete here
+    path = "%s;%s" % (variables.get("PATH", ""), system32())
+    found = search(program, path, variables.get("PATHEXT") or ENDINGS, os.path.isfile)
+    if not found:
         raise _missing(program)
     return found
+
+
+def search(program: str, path: str, endings: str, is_file: Callable[[str], bool]) -> str:
+    """Return the first program of that name along a PATH, empty if there is none.
+
+    Not in the current folder, where shutil.which looks first: anybody may have laid something there.
+
+    Args:
+        program: its name, without a folder.
+        path: folders with ``;`` between them; those that are relative to the current one do not count.
+        endings: as in PATHEXT; a name that ends with one of them is not given another.
+        is_file: tells whether there is a file.
+    """
+    known = [ending for ending in endings.lower().split(";") if ending]
+    names = [program] if program.lower().endswith(tuple(known)) else [program + ending for ending in known]
+    folders = [folder.strip('"') for folder in path.split(";")]
+    places = (ntpath.join(folder, name) for folder in folders if _is_whole(folder) for name in names)
+    return next((place for place in places if is_file(place)), "")
+
+
+def _is_whole(folder: str) -> bool:
+    """Tell whether a folder means the same wherever we are."""
+    drive, rest = ntpath.splitdrive(folder)
+    return bool(drive) and rest[:1] in ("\\", "/")
 
 
 def _missing(program: str) -> NoProgram:
@@ -122,7 +154,7 @@ class Job:
         import ctypes
 
         self._c: Any = ctypes  # only Windows' has what is used here
-        self._kernel = self._c.WinDLL("kernel32", use_last_error=True)
+        self._kernel = calls.library("kernel32")
         self._kernel.CreateJobObjectW.restype = self._c.c_void_p
         self._handle = self._c.c_void_p(self._kernel.CreateJobObjectW(None, None))
 
@@ -130,7 +162,7 @@ class Job:
         """Take a process that was started suspended, and let it run."""
         process = self._c.c_void_p(int(child._handle))
         self._kernel.AssignProcessToJobObject(self._handle, process)
-        self._c.WinDLL("ntdll").NtResumeProcess(process)
+        calls.library("ntdll").NtResumeProcess(process)
 
     def end(self) -> None:
         """End every process in it."""

@@ -150,9 +150,10 @@ def announce() -> None:
 def _broadcast() -> None:
     import ctypes
 
+    from provisioner.remote.platforms.windows import calls
+
     everybody, setting_change, abort_if_hung, each = 0xFFFF, 0x001A, 0x0002, 1000
-    user32 = getattr(ctypes, "WinDLL")("user32")  # noqa: B009 - type checkers know it on Windows only
-    send = user32.SendMessageTimeoutW
+    send = calls.library("user32").SendMessageTimeoutW
     send.argtypes = [ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p, ctypes.c_wchar_p, ctypes.c_uint, ctypes.c_uint,
                      ctypes.c_void_p]  # fmt: skip
     send(everybody, setting_change, None, "Environment", abort_if_hung, each, None)

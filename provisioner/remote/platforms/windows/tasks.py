@@ -20,7 +20,7 @@ import time
 
 from provisioner.remote.failure import Failure
 from provisioner.remote.platforms.base import ServiceManager
-from provisioner.remote.platforms.windows import access, calls
+from provisioner.remote.platforms.windows import access, calls, programs
 from provisioner.remote.service import launch_arguments
 
 TYPE_CHECKING = False
@@ -288,7 +288,7 @@ def read_state(host: Host, name: str) -> Dict[str, Any]:
 
 
 def _command(verb: List[str], name: str) -> List[str]:
-    return [_system32("schtasks.exe"), *verb, "/TN", "\\%s\\%s" % (FOLDER, name)]
+    return [programs.system32("schtasks.exe"), *verb, "/TN", "\\%s\\%s" % (FOLDER, name)]
 
 
 def _schtasks(host: Host, verb: List[str], name: str) -> None:
@@ -325,7 +325,7 @@ def _powershell(host: Host, script: str, variables: Dict[str, str]) -> Tuple[int
     import base64
 
     encoded = base64.b64encode(script.encode("utf-16-le")).decode("ascii")
-    program = _system32("WindowsPowerShell", "v1.0", "powershell.exe")
+    program = programs.system32("WindowsPowerShell", "v1.0", "powershell.exe")
     return host.platform.run([program, "-NoProfile", "-NonInteractive", "-EncodedCommand", encoded], 60.0, variables)
 
 
@@ -356,11 +356,6 @@ def _escaped(text: str) -> str:
     from html import escape  # xml.sax.saxutils would load urllib, and with it ssl
 
     return escape(text, quote=False)
-
-
-def _system32(*parts: str) -> str:
-    """Return the path of a program of Windows: what PATH leads to may be another one."""
-    return os.path.join(os.environ.get("SYSTEMROOT", "C:\\Windows"), "System32", *parts)
 
 
 def _remove(path: str) -> None:
