@@ -54,7 +54,9 @@ class Windows(Platform):
         return is_elevated()
 
     def login_account(self) -> str:
-        return os.getlogin()
+        from provisioner.remote.platforms.windows.access import own_name
+
+        return own_name()
 
     def default_root(self, cluster: str) -> str:
         return r"%s\provision\%s" % (os.environ.get("SYSTEMDRIVE", "C:"), cluster)

@@ -20,6 +20,7 @@ SYSTEM = "S-1-5-18"
 SYSTEM_NAMES = ("system", "localsystem", "nt authority\\system", "s-1-5-18")
 _TOKEN_QUERY = 8
 _TOKEN_USER = 1
+_NAME_SAM_COMPATIBLE = 2
 _SE_FILE_OBJECT = 1
 _OWNER_SECURITY_INFORMATION = 1
 
@@ -60,24 +61,51 @@ def own_sid() -> str:
         kernel.CloseHandle(token)
 
 
+def own_name() -> str:
+    """Return the account that this program runs as: ``kim`` of this machine, ``LAB\\kim`` of a domain."""
+    c, security = _ctypes(), _library("secur32")
+    name, size = c.create_unicode_buffer(1024), c.c_uint32(1024)
+    if not security.GetUserNameExW(_NAME_SAM_COMPATIBLE, name, c.byref(size)):
+        return os.getlogin()
+    return shortest(str(name.value), os.environ.get("COMPUTERNAME", ""))
+
+
+def shortest(name: str, machine: str) -> str:
+    """Return an account's name without the domain if that is this machine."""
+    domain, _, bare = name.rpartition("\\")
+    return bare if domain.lower() in ("", ".", machine.lower()) else name
+
+
+def same_account(one: str, other: str) -> bool:
+    """Tell whether two names mean the same account: there may be a ``kim`` and a ``LAB\\kim``.
+
+    Raises:
+        Failure: one of them means nobody.
+    """
+    return one.lower() == other.lower() or sid_of(one) == sid_of(other)
+
+
 def is_system(account: str) -> bool:
     """Tell whether an account is the machine itself, which Windows calls otherwise in other languages."""
     return account.lower() in SYSTEM_NAMES
 
 
 def sid_of(account: str) -> str:
-    """Return the identifier of an account, such as ``kim`` or ``LAB\\kim``.
+    """Return the identifier of an account, such as ``kim``, ``LAB\\kim`` or an identifier.
 
     Raises:
         Failure: there is no such account.
     """
     if is_system(account):
         return SYSTEM
+    if account.upper().startswith("S-1-"):
+        return account.upper()
+    name = shortest(account, os.environ.get("COMPUTERNAME", ""))  # without a domain, this machine's come first
     c, advapi = _ctypes(), _library("advapi32")
     sid, domain = c.create_string_buffer(256), c.create_unicode_buffer(1024)
     sizes = c.c_uint32(256), c.c_uint32(1024), c.c_int()
     if not advapi.LookupAccountNameW(
-        None, c.c_wchar_p(account), sid, c.byref(sizes[0]), domain, c.byref(sizes[1]), c.byref(sizes[2])
+        None, c.c_wchar_p(name), sid, c.byref(sizes[0]), domain, c.byref(sizes[1]), c.byref(sizes[2])
     ):
         raise Failure("there is no account %r on this host" % account, "create it, or change `account:`")
     return _text_of(c.addressof(sid))
