@@ -9,7 +9,7 @@ from provisioner.remote.files import replace, unlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional
+    from typing import Any, Dict, Optional, Set
 
     Entry = Dict[str, Any]
 
@@ -24,6 +24,7 @@ class Marker:
     def __init__(self, path: str) -> None:
         self._path = path
         self.entries: Dict[str, Entry] = {}
+        self._held: Set[str] = set()
         self.load()
 
     def load(self) -> None:
@@ -48,9 +49,13 @@ class Marker:
         if self.entries.pop(key, None) is not None:
             self._save()
 
+    def hold(self, key: str) -> None:
+        """Have an entry outlive this run: what it speaks of is left to a session with other rights."""
+        self._held.add(key)
+
     def forget(self) -> None:
         """Drop what tasks left here that had nothing to undo: a command without `undo`, a variable others changed."""
-        for key in [key for key, entry in self.entries.items() if "kind" in entry]:
+        for key in [key for key, entry in self.entries.items() if "kind" in entry and key not in self._held]:
             self.drop(key)
 
     def _save(self) -> None:

@@ -106,7 +106,7 @@ class Machine(Linux):
         self._variables = variables
         self._managers = managers
 
-    def variables(self) -> VariablesFile:
+    def variables(self, place: str = "") -> VariablesFile:
         return self._variables
 
     def choose_manager(self, wanted: str) -> ServiceManager:

@@ -26,7 +26,7 @@ class Login(Mac):
         self.file = folder / "zshenv"
         self.agents = folder / "Library" / "LaunchAgents"
 
-    def variables(self) -> LoginVariables:
+    def variables(self, place: str = "") -> LoginVariables:
         return LoginVariables(str(self.file), str(self.agents), Launchctl(self))
 
     def login_account(self) -> str:
@@ -82,7 +82,7 @@ def test_looking_starts_no_program(tmp_path: Path) -> None:
     mac.variables().keep(NAME)
     mac.variables().set(NAME, "1")
     mac.ran.clear()
-    assert mac.get_variable(NAME) == "1"
+    assert mac.variables().get(NAME) == "1"
     assert mac.ran == []
 
 
@@ -92,9 +92,9 @@ def test_a_damaged_agent_is_written_again(content: bytes, tmp_path: Path) -> Non
     mac.variables().keep(NAME)
     mac.variables().set(NAME, "1")
     (mac.agents / f"provision.variable.{NAME}.plist").write_bytes(content)
-    assert mac.get_variable(NAME) is None
-    mac.set_variable(NAME, "1")
-    assert mac.get_variable(NAME) == "1"
+    assert mac.variables().get(NAME) is None
+    mac.variables().set(NAME, "1")
+    assert mac.variables().get(NAME) == "1"
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_the_file_is_the_one_that_the_shell_reads(
     monkeypatch.setenv("HOME", "/Users/ray")
     mac: Macos = Mac({}, privileged)
     monkeypatch.setattr(mac, "login_account", lambda: "ray")
-    assert mac.variable_scope() == path
+    assert mac.variables().path == path
 
 
 def test_a_sandbox_keeps_its_variables_to_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PROVISION_SANDBOX", "1")
     mac = Mac({}, privileged=False)
-    mac.keep_variable(NAME)
-    mac.set_variable(NAME, "1")
+    mac.variables().keep(NAME)
+    mac.variables().set(NAME, "1")
     assert (tmp_path / ".profile").read_text() == f"export {NAME}=1\n"
     assert mac.ran == []

@@ -167,7 +167,7 @@ def test_a_changed_value_keeps_what_was_there_first(tmp_path: Path) -> None:
     write("environment", 'X="theirs"\n')(world)
     variable(value="1")(world).ensure(world.host())
     variable(value="2")(world).ensure(world.host())
-    assert world.host().platform.get_variable("X") == "2"
+    assert world.host().platform.variables().get("X") == "2"
     variable(value="2")(world).remove(world.host())
     assert (world.outside / "environment").read_text() == 'X="theirs"\n'
 

@@ -105,5 +105,11 @@ def test_all_that_needs_an_administrator_is_one_finding(needs: list[str], severi
     assert [each["severity"] for each in found[1:]].count("needs elevation") == 0
 
 
+def test_what_belongs_to_an_account_that_is_not_there(tmp_path: Path) -> None:
+    found = look(tmp_path, WINDOWS_11, shared={"needs elevation": [r"remove the variable X in HKU\S-1-5-21 (of lee)"]})
+    assert found[0]["severity"] == "notice"
+    assert found[0]["message"].startswith(r"the session can't: remove the variable X in HKU\S-1-5-21 (of lee), since")
+
+
 def test_a_machine_of_which_nothing_is_known(tmp_path: Path) -> None:
     assert [each["severity"] for each in look(tmp_path, {})] == ["fine", "fine", "notice", "fine", "fine", "fine"]

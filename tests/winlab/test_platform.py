@@ -170,3 +170,22 @@ win.make_root(r"C:\probe\other", win.login_account())
 tell([os.path.isdir(root), os.path.exists(root + ".part"), win.clean(root, True), os.path.exists(root)])
 """
     assert ask(host, script) == [True, False, [], False]
+
+
+def test_a_variable_is_found_where_a_session_with_other_rights_set_it(host: StandIn) -> None:
+    """All sessions of a stand-in are an administrator's: the one without such rights is told so."""
+    script = r"""
+from provisioner.remote.platforms.windows import registry
+own = registry.RegistryVariables(registry.own_place(), False)
+kept = own.keep("NET_TEST")
+own.set("NET_TEST", "1")
+later = win.variables(own.place)
+seen = [own.path, later.get("NET_TEST"), later.writable, win.variables().path == registry.MACHINE]
+later.put_back("NET_TEST", kept)
+gone = registry.RegistryVariables(registry.USERS % "S-1-5-21-9-9-9-9", True)
+machine = registry.RegistryVariables(registry.MACHINE, False)
+tell(seen + [own.get("NET_TEST"), gone.readable, gone.writable, gone.get("X"), machine.readable, machine.writable])
+"""
+    seen = ask(host, script)
+    assert seen[:4] == [r"HKCU\Environment", "1", True, True]
+    assert seen[4:] == [None, False, False, None, True, False]

@@ -58,6 +58,34 @@ class ServiceManager:
         raise NotImplementedError
 
 
+class Variables:
+    """Where environment variables are kept that every new process of the machine, or of an account, finds."""
+
+    path = ""
+    """Names it for users."""
+    place = ""
+    """Names it for later runs, which may have more rights or fewer; "" where there is but one."""
+    readable = True
+    writable = True
+    """Whether this session may look there, and change something."""
+
+    def get(self, name: str) -> Optional[str]:
+        """Return what new processes will find in that variable, None if nothing, or if it can't be read."""
+        raise NotImplementedError
+
+    def set(self, name: str, value: str) -> None:
+        """Have every new process find that value."""
+        raise NotImplementedError
+
+    def keep(self, name: str) -> Dict[str, Any]:
+        """Return, as JSON data, what ``put_back`` needs to make everything as it is now."""
+        raise NotImplementedError
+
+    def put_back(self, name: str, kept: Dict[str, Any]) -> None:
+        """Make everything as it was when ``kept`` was."""
+        raise NotImplementedError
+
+
 class Firewall:
     """The host's own firewall, as far as it is ours to open.
 
@@ -189,29 +217,9 @@ class Platform:
         """
         raise NotImplementedError
 
-    def variables(self) -> Any:
-        """Return where this session keeps variables: with ``get``, ``set``, ``keep``, ``put_back`` and a ``path``."""
+    def variables(self, place: str = "") -> Variables:
+        """Return where variables are kept: what this session sets, or the place that an earlier one noted."""
         raise NotImplementedError
-
-    def get_variable(self, name: str) -> Optional[str]:
-        """Return what new processes will find in that environment variable, None if nothing."""
-        found: Optional[str] = self.variables().get(name)
-        return found
-
-    def set_variable(self, name: str, value: str) -> None:
-        """Have every new process find that value."""
-        self.variables().set(name, value)
-
-    def keep_variable(self, name: str) -> Any:
-        """Return, as JSON data, what ``put_back_variable`` needs to make everything as it is now."""
-        return self.variables().keep(name)
-
-    def put_back_variable(self, name: str, kept: Any) -> None:
-        self.variables().put_back(name, kept)
-
-    def variable_scope(self) -> str:
-        """Return where variables are kept, in the user's words."""
-        return str(self.variables().path)
 
     def give(self, path: str, account: str) -> None:
         """Make the account the owner of a file or folder."""

@@ -110,7 +110,7 @@ class Posix(Platform):
                 remove_if_empty(folder)
         return []
 
-    def variables(self) -> VariablesFile:
+    def variables(self, place: str = "") -> VariablesFile:
         """Return the file in which variables are kept: of the system for root, else of the user."""
         if self.privileged():
             return VariablesFile("/etc/environment")

@@ -9,13 +9,14 @@ import os
 
 from provisioner.remote.failure import Failure
 from provisioner.remote.marker import write_atomically
+from provisioner.remote.platforms.base import Variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional
 
 
-class VariablesFile:
+class VariablesFile(Variables):
     """``/etc/environment``, as pam_env(8) reads it: quotes around a value go, nothing is escaped.
 
     Args:

@@ -58,7 +58,7 @@ class Macos(Posix):
 
         return LaunchDaemon()
 
-    def variables(self) -> VariablesFile:
+    def variables(self, place: str = "") -> VariablesFile:
         """Return where variables are kept: for everybody if we are root, in the file that the account's shell reads."""
         import pwd
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from provisioner.remote.host import Host
     from provisioner.remote.platforms.base import Firewall, ServiceManager
-    from provisioner.remote.platforms.windows.registry import Variables
+    from provisioner.remote.platforms.windows.registry import RegistryVariables
 
 LONGEST_ROOT = 60
 """Characters of a root: what Ray's wheel puts below it must stay under the 260 that Windows allows by default (the
@@ -165,11 +165,12 @@ class Windows(Platform):
             remove_if_empty(os.path.dirname(root))
         return _own_folders() if purge else []
 
-    def variables(self) -> Variables:
-        """Return the variables of the machine, those of the account if we may not change these."""
-        from provisioner.remote.platforms.windows.registry import Variables
+    def variables(self, place: str = "") -> RegistryVariables:
+        """Return the variables of the machine, those of the account if we may not change these, or those noted."""
+        from provisioner.remote.platforms.windows import registry
 
-        return Variables(self.privileged())
+        elevated = self.privileged()
+        return registry.RegistryVariables(place or (registry.MACHINE if elevated else registry.own_place()), elevated)
 
     def give(self, path: str, account: str) -> None:
         from provisioner.remote.platforms.windows import access

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import sys
 
+from provisioner.remote.platforms.base import Variables
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
 MACHINE = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
-USER = r"HKCU\Environment"
+USERS = r"HKU\%s\Environment"
+"""Of an account, by its identifier; for the account itself it is ``HKCU\\Environment``."""
 ANNOUNCE_LIMIT = 5.0
 """Seconds for all windows together to hear of a change; each of them may take one."""
 
@@ -30,7 +33,7 @@ def _winreg() -> Any:
 def _split(key: str) -> Tuple[Any, str]:
     """Return the handle of a key's hive and the path below it."""
     hive, _, path = key.partition("\\")
-    names = {"HKLM": "HKEY_LOCAL_MACHINE", "HKCU": "HKEY_CURRENT_USER"}
+    names = {"HKLM": "HKEY_LOCAL_MACHINE", "HKCU": "HKEY_CURRENT_USER", "HKU": "HKEY_USERS"}
     return getattr(_winreg(), names[hive]), path
 
 
@@ -77,18 +80,37 @@ def values(key: str) -> Dict[str, Any]:
     return {name: data for name, data, _ in found}
 
 
-class Variables:
-    """The environment variables of the machine, or of the account that logged in.
+def own_place() -> str:
+    """Return where the variables of this program's account lie, in the form in which any account finds them."""
+    from provisioner.remote.platforms.windows.access import own_sid
+
+    return USERS % own_sid()
+
+
+class RegistryVariables(Variables):
+    """The environment variables of the machine, or of an account.
+
+    Those of an account are there for others, with an administrator's rights, only while it is logged on.
 
     Args:
-        machine: those of the machine; only an administrator may change them.
+        place: ``MACHINE``, or ``USERS`` with the account's identifier.
+        elevated: this session has an administrator's rights.
     """
 
-    def __init__(self, machine: bool) -> None:
-        self.path = MACHINE if machine else USER
+    def __init__(self, place: str, elevated: bool) -> None:
+        self.place = place
+        self.path = _shown(place)
+        self.readable = self._opens()
+        self.writable = elevated and self.readable if place == MACHINE else self._opens(write=True)
+
+    def _opens(self, write: bool = False) -> bool:
+        try:
+            _open(self.place, write).Close()
+        except OSError:
+            return False
+        return True
 
     def get(self, name: str) -> Optional[str]:
-        """Return the value as a new process finds it, None if there is none."""
         found = self._query(name)
         if found is None or not isinstance(found[0], str):
             return None
@@ -97,12 +119,12 @@ class Variables:
         return expanded
 
     def set(self, name: str, value: str) -> None:
-        """Have new processes find that value, letter for letter: ``%`` means nothing in it."""
+        """See Variables. It is kept letter for letter: ``%`` means nothing in it."""
         self._write(name, value, _winreg().REG_SZ)
         announce()
 
     def keep(self, name: str) -> Dict[str, Any]:
-        """Return what ``put_back`` needs: the data and its type (a REG_* number), or that there is none."""
+        """See Variables: the data and its type (a REG_* number), or that there is none."""
         found = self._query(name)
         if found is None:
             return {"type": None}
@@ -119,22 +141,33 @@ class Variables:
 
     def _query(self, name: str) -> Optional[Tuple[Any, int]]:
         try:
-            with _open(self.path) as opened:
+            with _open(self.place) as opened:
                 data, kind = _winreg().QueryValueEx(opened, name)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
             return None
         return data, kind
 
     def _write(self, name: str, data: Any, kind: int) -> None:
-        with _open(self.path, write=True) as opened:
+        with _open(self.place, write=True) as opened:
             _winreg().SetValueEx(opened, name, 0, kind, data)
 
     def _delete(self, name: str) -> None:
         try:
-            with _open(self.path, write=True) as opened:
+            with _open(self.place, write=True) as opened:
                 _winreg().DeleteValue(opened, name)
         except FileNotFoundError:
             return
+
+
+def _shown(place: str) -> str:
+    """Return the key of variables as users know it."""
+    if place == MACHINE:
+        return place
+    if place == own_place():
+        return r"HKCU\Environment"
+    from provisioner.remote.platforms.windows.access import name_of
+
+    return "%s (of %s)" % (place, name_of(place.split("\\")[1]))
 
 
 def announce() -> None:
