@@ -133,7 +133,7 @@ class Windows:
         for path in [*argv, *(env or {}).values()]:
             if path.endswith(".xml"):
                 self.files[path] = Path(path).read_bytes().decode("utf-16")
-        return self.answers.get(f"{Path(argv[0]).name} {argv[1]}", (0, ""))
+        return self.answers.get(f"{ntpath.basename(argv[0])} {argv[1]}", (0, ""))
 
     def login_account(self) -> str:
         return "kim"
