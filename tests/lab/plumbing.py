@@ -1,8 +1,8 @@
 """What a lab host is made of: an overlay, a network namespace on our bridge, and a cgroup in every hierarchy.
 
-Everything carries our name (``plab``), and only what carries it is ever stopped or removed. A second lab can
-work beside the first under another name and network: PROVISION_LAB_NAME (at most four letters), PROVISION_LAB_NETWORK
-(such as 10.79.0).
+Everything carries our name (``plab``), and only what carries it is ever stopped or removed. Each process of a session
+that runs in several has a lab of its own. One more can work beside them under another name and network:
+PROVISION_LAB_NAME (at most four letters), PROVISION_LAB_NETWORK (such as 10.79.0).
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from pathlib import Path
 
 from .shell import LabError, LabTimeout, LabUnavailable, run, wait_until
 
-NAME = os.environ.get("PROVISION_LAB_NAME") or "plab"
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""The number of this process among those that share the tests (pytest-xdist)."""
+NAME = os.environ.get("PROVISION_LAB_NAME") or ("plab" if WORKER == 0 else f"plb{WORKER}")
 PREFIX = f"{NAME}-"
 BRIDGE = f"{NAME}0"
-NETWORK = os.environ.get("PROVISION_LAB_NETWORK") or "10.78.0"
+NETWORK = os.environ.get("PROVISION_LAB_NETWORK") or f"10.78.{WORKER}"
 GATEWAY = f"{NETWORK}.1"
 CGROUPS = Path("/sys/fs/cgroup")
 HIERARCHIES = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd", "unified")

@@ -149,7 +149,7 @@ def test_a_blocked_port_is_gone_round(verdict: str, room: Room) -> None:
     finally:
         room.head.nft_reset()
     (notice,) = room.notices(answer)
-    assert "come from here and not from h1: 10.78.0.11 port 7070: " in notice
+    assert f"come from here and not from h1: {plumbing.NETWORK}.11 port 7070: " in notice
     assert answer.result.seconds < 60
     assert set(answer.status().values()) == {"changed"}
 

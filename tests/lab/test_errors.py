@@ -13,6 +13,7 @@ from .cluster import Cluster, ray_pids
 from .command import Provision
 from .conftest import MachineFactory
 from .machines import Machine
+from .plumbing import NETWORK
 from .shell import run, wait_until
 
 
@@ -71,15 +72,15 @@ def fails(cluster: Cluster, verb: str, code: int, *flags: str, **over: Any) -> s
 def test_wrong_key(cluster: Cluster, tmp_path: Path) -> None:
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")])
     said = fails(cluster, "check", 4, ssh={"key": str(tmp_path / "other")})
-    assert "root@10.78.0.11:22 does not accept the key or password" in said
-    assert "ssh root@10.78.0.11" in said
+    assert f"root@{NETWORK}.11:22 does not accept the key or password" in said
+    assert f"ssh root@{NETWORK}.11" in said
 
 
 def test_wrong_password(cluster: Cluster) -> None:
     cluster.env = {"WRONG": "not-the-password"}
     answer_over: Mapping[str, Any] = {"user": "lee", "key": None, "password": {"from_env": "WRONG"}}
     said = fails(cluster, "check", 4, ssh=answer_over)
-    assert "lee@10.78.0.11:22 does not accept" in said
+    assert f"lee@{NETWORK}.11:22 does not accept" in said
     assert "not-the-password" not in said
 
 
@@ -170,8 +171,8 @@ def test_account_that_does_not_exist(cluster: Cluster) -> None:
 
 
 def test_wrong_node_ip(cluster: Cluster, machine: Machine) -> None:
-    said = fails(cluster, "apply", 3, head={"h1": {"ray": {"node_ip": "10.78.0.99"}}})
-    assert "node_ip 10.78.0.99 is not an address of this host (it has 10.78.0.11)" in said
+    said = fails(cluster, "apply", 3, head={"h1": {"ray": {"node_ip": f"{NETWORK}.99"}}})
+    assert f"node_ip {NETWORK}.99 is not an address of this host (it has {NETWORK}.11)" in said
     assert ray_pids(machine) == {}
 
 

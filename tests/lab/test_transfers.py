@@ -114,7 +114,7 @@ def test_a_blocked_port_is_gone_round(verdict: str, few: Room) -> None:
     finally:
         few.head.nft_reset()
     (notice,) = notices(answer)
-    assert "come from here and not from h1: 10.78.0.11 port 7070: " in notice["message"]
+    assert f"come from here and not from h1: {plumbing.NETWORK}.11 port 7070: " in notice["message"]
     assert f"open a TCP port of {few.head.name}" in notice["remedy"]
     assert answer.result.seconds < 60
     assert set(answer.status().values()) == {"changed"}
