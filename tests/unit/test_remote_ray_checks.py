@@ -154,3 +154,45 @@ def test_the_cause_of_a_failed_start_is_in_its_log(log: str, cause: str, tmp_pat
     failure = ray_checks.start_failure(world.host(), "ray-lab", "ended")
     assert failure.message == f"Ray ended: {cause}"
     assert str(path) in failure.remedy
+
+
+def node(*workers: str) -> dict[str, Any]:
+    ports = {"node_manager_port": 6380, "port": 6379, "dashboard_port": 8265}
+    return {"ports": ports, "argv": [r"C:\env\Scripts\ray.exe", "start", "--port=6379", *workers]}
+
+
+SPAN = ("--min-worker-port=10002", "--max-worker-port=19999")
+KEPT: dict[str, tuple[tuple[str, ...], list[tuple[int, int]], str]] = {
+    "none": (SPAN, [(5357, 5357), (6381, 8264), (20000, 20099)], ""),
+    "part of the workers'": (SPAN, [(9990, 10101), (15000, 15000), (19950, 20049)], "10002-10101, 15000, 19950-19999"),
+    "one of a list": (("--worker-port-list=12000,12001,12002",), [(12001, 12001)], "12001"),
+    "workers without ports of their own": ((), [(10002, 19999)], ""),
+}
+
+
+@pytest.mark.parametrize(("workers", "spans", "told"), KEPT.values(), ids=list(KEPT))
+def test_ports_of_workers_that_the_system_keeps_are_said(
+    workers: tuple[str, ...], spans: list[tuple[int, int]], told: str
+) -> None:
+    said = ray_checks.check_allowed(node(*workers), spans)
+    assert said == (f"; Windows keeps {told} of worker_ports, which Ray leaves out" if told else "")
+
+
+@pytest.mark.parametrize(
+    ("workers", "spans", "message"),
+    [
+        (SPAN, [(6370, 6379), (8265, 8300)],
+         "of the node from every program: 6379 (port) in 6370-6379, 8265 (dashboard_port) in 8265-8300"),
+        (SPAN, [(10000, 12000), (12001, 30000)],
+         "all ports of the node's worker processes from every program: 10002-12000, 12001-19999"),
+        (("--worker-port-list=12000,12001",), [(12000, 12001)],
+         "all ports of the node's worker processes from every program: 12000, 12001"),
+    ],
+    ids=["its own", "all of a span", "all of a list"],
+)  # fmt: skip
+def test_a_node_that_can_not_start_is_told_before_it_is_stopped(
+    workers: tuple[str, ...], spans: list[tuple[int, int]], message: str
+) -> None:
+    with pytest.raises(Failure) as caught:
+        ray_checks.check_allowed(node(*workers), spans)
+    assert caught.value.message.endswith(message)

@@ -15,7 +15,6 @@ from provisioner.remote import launch_windows, service
 from provisioner.remote.failure import Failure
 from provisioner.remote.platforms.windows import access, processes, programs, tasks
 from provisioner.remote.platforms.windows.tasks import Registered, Tasks, task_xml
-from provisioner.remote.resources import ray_checks
 
 NAMESPACE = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 ROOT = r"C:\provision\lab"
@@ -244,14 +243,6 @@ PORTS = {
 @pytest.mark.parametrize(("text", "spans"), PORTS.values(), ids=list(PORTS))
 def test_excluded_ports_by_their_numbers(text: str, spans: list[tuple[int, int]]) -> None:
     assert processes.excluded_ports(text) == spans
-
-
-def test_ports_that_the_system_keeps_are_all_named() -> None:
-    ports = {"node_manager_port": 6380, "port": 6379, "dashboard_port": 8265}
-    ray_checks.check_allowed(ports, [(5357, 5357), (6381, 8264)])
-    with pytest.raises(Failure) as caught:
-        ray_checks.check_allowed(ports, [(6370, 6379), (8265, 8300)])
-    assert caught.value.message.endswith(": 6379 (port) in 6370-6379, 8265 (dashboard_port) in 8265-8300")
 
 
 class Table:

@@ -64,17 +64,21 @@ def check_ports(host: Host, ports: Dict[str, int]) -> None:
         )
 
 
-def check_allowed(ports: Dict[str, int], spans: List[Tuple[int, int]]) -> None:
-    """Raise a Failure that names all of the node's ports which the system keeps from every program (Windows does, for
-    Hyper-V and others).
+def check_allowed(wanted: Spec, spans: List[Tuple[int, int]]) -> str:
+    """Return which of the ports of worker processes the system keeps from every program (Windows does, for Hyper-V and
+    others): "" if none. Ray hands each worker the next of its ports that can be bound (raylet/worker_pool.cc,
+    GetNextFreePort).
 
     Args:
-        ports: by their names.
+        wanted: what the node is started with.
         spans: what the system keeps, see Platform.forbidden_ports.
+
+    Raises:
+        Failure: it names the other ports of the node that are kept so; or all of the workers' are.
     """
     found = [
         "%s (%s) in %d-%d" % (port, name, first, last)
-        for name, port in sorted(ports.items(), key=lambda item: item[1])
+        for name, port in sorted(wanted["ports"].items(), key=lambda item: item[1])
         for first, last in spans
         if first <= port <= last
     ]
@@ -84,6 +88,28 @@ def check_allowed(ports: Dict[str, int], spans: List[Tuple[int, int]]) -> None:
             "give the node others (`ray: {first_port: ...}` moves all but the head's own); "
             "`netsh int ipv4 show excludedportrange protocol=tcp` lists what is kept",
         )
+    return _kept_from_workers(ray_spec.worker_spans(wanted), spans)
+
+
+def _kept_from_workers(workers: List[Tuple[int, int]], spans: List[Tuple[int, int]]) -> str:
+    """See check_allowed; the same of the ports of worker processes."""
+    kept = [
+        (max(first, low), min(last, high))
+        for low, high in workers
+        for first, last in spans
+        if max(first, low) <= min(last, high)
+    ]
+    if not kept:
+        return ""
+    told = ", ".join("%d-%d" % span if span[0] < span[1] else str(span[0]) for span in sorted(set(kept)))
+    taken = {port for first, last in kept for port in range(first, last + 1)}
+    if all(port in taken for first, last in workers for port in range(first, last + 1)):
+        raise Failure(
+            "Windows keeps all ports of the node's worker processes from every program: %s" % told,
+            "give them others (`ray: {worker_ports: ...}`); "
+            "`netsh int ipv4 show excludedportrange protocol=tcp` lists what is kept",
+        )
+    return "; Windows keeps %s of worker_ports, which Ray leaves out" % told
 
 
 def check_fits_head(host: Host, wanted: Spec, head: str) -> None:

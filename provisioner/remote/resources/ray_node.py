@@ -47,6 +47,7 @@ class RayNode(Resource):
     role = ""
     goes_back = True
     _target: Optional[Spec] = None
+    _kept = ""
 
     @property
     def key(self) -> str:
@@ -132,7 +133,7 @@ class RayNode(Resource):
         except Exception as error:
             raise self._go_back(host, now, wanted, seen, error) from None
         ray_history.note(host, wanted)
-        return "in the cluster after %.1f s" % (time.monotonic() - begun)
+        return "in the cluster after %.1f s%s" % (time.monotonic() - begun, self._kept)
 
     def _remember(self, host: Host, now: Optional[Spec], seen: List[Node]) -> None:
         """Note what runs here until now: a run that was interrupted may not have come to it."""
@@ -145,7 +146,7 @@ class RayNode(Resource):
         from provisioner.remote.resources import ray_checks
 
         ray_checks.check_address(wanted["node_ip"])
-        ray_checks.check_allowed(wanted["ports"], host.platform.forbidden_ports())
+        self._kept = ray_checks.check_allowed(wanted, host.platform.forbidden_ports())
 
     def _start(self, host: Host, wanted: Spec, running: bool) -> None:
         from provisioner.remote.resources import ray_checks

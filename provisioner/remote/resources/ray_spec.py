@@ -94,6 +94,15 @@ def _facets(spec: Spec) -> Dict[str, str]:
     return found
 
 
+def worker_spans(spec: Spec) -> List[Tuple[int, int]]:
+    """Return the ports that a node gives its worker processes, as (first, last)."""
+    told = dict(argument.split("=", 1) for argument in _options(spec["argv"]) if "=" in argument)
+    if "--worker-port-list" in told:
+        return [(int(port), int(port)) for port in told["--worker-port-list"].split(",")]
+    low, high = told.get("--min-worker-port"), told.get("--max-worker-port")
+    return [(int(low), int(high))] if low and high else []
+
+
 def _options(argv: List[str]) -> List[str]:
     """Return what follows ``ray start``."""
     return argv[argv.index("start") + 1 :] if "start" in argv else argv
