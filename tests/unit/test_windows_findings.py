@@ -44,6 +44,7 @@ def test_a_machine_as_it_should_be(tmp_path: Path) -> None:
         "Windows 11 Pro 23H2, build 22631.4317",
         "paths may be longer than 260 characters",
         "the machine does not sleep on mains power, as far as its power scheme says",
+        "the machine boots whenever it is switched on (no Fast Startup)",
         "the Visual C++ runtime is installed",
         "nothing keeps the firewall from heeding our rules",
     ]
@@ -51,6 +52,8 @@ def test_a_machine_as_it_should_be(tmp_path: Path) -> None:
 
 SCHEME_DEFAULT = rf"{POWER}\PowerSettings\{findings.SLEEP}\%s\DefaultPowerSchemeValues\{BALANCED}"
 POLICY = findings.POLICIES + r"\Power\PowerSettings"
+FAST_STARTUP = (findings.CONTROL + r"\Session Manager\Power", "HiberbootEnabled")
+HIBERNATION = (POWER, "HibernateEnabled")
 CASES: list[tuple[str, Registry, str, str]] = [
     ("old", {(findings.VERSION, "CurrentBuildNumber"): "14393"},
      "build 14393.4317 is older than what this was made for", "1809"),
@@ -60,6 +63,10 @@ CASES: list[tuple[str, Registry, str, str]] = [
     ("hibernation by default", {(SCHEME_DEFAULT % HIBERNATE, "ACSettingIndex"): 10800},
      "hibernates after 180 min", "hibernate-timeout-ac 0"),
     ("sleep by policy", {(rf"{POLICY}\{STANDBY}", "ACSettingIndex"): 900}, "goes to sleep after 15 min", "powercfg"),
+    ("fast startup", {FAST_STARTUP: 1, HIBERNATION: 1}, "the node may be a minute late", "powercfg /h off"),
+    ("fast startup where hibernation was never touched", {FAST_STARTUP: 1}, "Fast Startup is on", "powercfg /h off"),
+    ("fast startup by policy", {FAST_STARTUP: 0, (findings.POLICIES + r"\Windows\System", "HiberbootEnabled"): 1},
+     "Fast Startup is on", "powercfg /h off"),
     ("rules ignored", {(findings.POLICIES + r"\WindowsFirewall\DomainProfile", "AllowLocalPolicyMerge"): 0},
      "ignore rules of this machine on domain networks", "administrator of the domain"),
     ("shields up", {(findings.FIREWALL + r"\PublicProfile", "DoNotAllowExceptions"): 1,
@@ -79,6 +86,14 @@ def test_what_is_amiss(registry: Registry, message: str, remedy: str, tmp_path: 
 def test_the_scheme_counts_more_than_its_default(tmp_path: Path) -> None:
     found = look(tmp_path, {**WINDOWS_11, (SCHEME_DEFAULT % STANDBY, "ACSettingIndex"): 1800})
     assert {each["severity"] for each in found} == {"fine"}
+
+
+@pytest.mark.parametrize(
+    "registry",
+    [{FAST_STARTUP: 1, HIBERNATION: 0}, {FAST_STARTUP: 1, (POWER, "HibernateEnabledDefault"): 0}, {FAST_STARTUP: 0}],
+)
+def test_fast_startup_needs_hibernation(registry: Registry, tmp_path: Path) -> None:
+    assert {each["severity"] for each in look(tmp_path, {**WINDOWS_11, **registry})} == {"fine"}
 
 
 def test_a_runtime_that_is_missing_is_brought(tmp_path: Path) -> None:
@@ -112,4 +127,12 @@ def test_what_belongs_to_an_account_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_machine_of_which_nothing_is_known(tmp_path: Path) -> None:
-    assert [each["severity"] for each in look(tmp_path, {})] == ["fine", "fine", "notice", "fine", "fine", "fine"]
+    assert [each["severity"] for each in look(tmp_path, {})] == [
+        "fine",
+        "fine",
+        "notice",
+        "fine",
+        "fine",
+        "fine",
+        "fine",
+    ]

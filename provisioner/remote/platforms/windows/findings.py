@@ -54,6 +54,7 @@ def findings(host: Host, read: Read, exists: Callable[[str], bool] = os.path.exi
         _build(read),
         _long_paths(read),
         *_sleep(read),
+        _fast_startup(read),
         _runtime(exists),
         *_firewall(host, read),
     ]
@@ -129,6 +130,25 @@ def _idle_seconds(read: Read, scheme: str, setting: str) -> int:
         if seconds is not None:
             return seconds
     return 0
+
+
+def _fast_startup(read: Read) -> Finding:
+    """Look whether "shut down" is half a hibernation ("Fast Startup"): session 0 wakes up then, and nothing is started
+    as at a boot (Microsoft, "Distinguishing Fast Startup from Wake-from-Hibernation"). It needs hibernation, which
+    ``powercfg /h off`` takes away.
+    """
+    hibernates = read(CONTROL + r"\Power", "HibernateEnabled")
+    if hibernates is None:
+        hibernates = read(CONTROL + r"\Power", "HibernateEnabledDefault")
+    required = read(POLICIES + r"\Windows\System", "HiberbootEnabled") == 1
+    wanted = read(CONTROL + r"\Session Manager\Power", "HiberbootEnabled") == 1
+    if not (required or wanted) or hibernates == 0:
+        return fine("the machine boots whenever it is switched on (no Fast Startup)")
+    return notice(
+        "Fast Startup is on: a machine that was shut down wakes up when it is switched on, and what belongs to a boot "
+        "does not run; Ray's task is due each minute, so that the node may be a minute late (a restart is a boot)",
+        "to have it boot each time, as administrator: powercfg /h off",
+    )
 
 
 def _runtime(exists: Callable[[str], bool]) -> Finding:
