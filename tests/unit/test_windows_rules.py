@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provisioner.remote.platforms.windows import rules
+from provisioner.remote.platforms.windows import firewall, rules
 
 RULE = (
     "v2.31|Action=Allow|Active=TRUE|Dir=In|Protocol=6|LPort=6379|LPort2_10=10002-19999|RA4=10.0.0.1-10.0.0.3|"
@@ -61,11 +61,26 @@ def test_addresses(text: str, shown: str) -> None:
 
 def test_many_addresses_are_several_rules() -> None:
     places = rules.merge_addresses(f"10.0.{number}.{2 * number % 250}" for number in range(200))
-    portions = rules.portions(places)
-    assert [place for portion in portions for place in portion] == places
-    assert len(portions) == 2
-    assert all(len(rules.show_addresses(portion)) <= rules.MOST_TEXT for portion in portions)
-    assert rules.portions([]) == []
+    made = rules.Rule.all_of(r"C:\p.exe", [(6379, 6379)], places)
+    assert [place for rule in made for place in rule.places] == places
+    assert len(made) == 11
+    assert rules.Rule.all_of(r"C:\p.exe", [(6379, 6379)], []) == []
+
+
+@pytest.mark.parametrize("path", [r"C:\p\ray.exe", "C:\\" + "p" * 255, r"C:\Users\홍길동\python.exe", ""])
+@pytest.mark.parametrize("ports", [[(6379, 6379)], [(port, port) for port in range(10002, 12000, 2)]])
+@pytest.mark.parametrize(
+    "addresses", [["10.0.0.1"], [f"fd00:1111:2222:3333:4444:5555:6666:{n:x}" for n in range(1, 99, 2)]]
+)
+def test_lines_are_short_and_ascii(path: str, ports: list[rules.Span], addresses: list[str]) -> None:
+    """Together they let in exactly what was to be let in."""
+    places = rules.merge_addresses(addresses)
+    made = rules.Rule.all_of(path, ports, places)
+    lines = [rules.add_line(f"provision {'c' * 31} 0a1b2c3d", firewall.DESCRIPTION, rule) for rule in made]
+    assert all(line.isascii() and len(line) <= rules.LONGEST_LINE for line in lines)
+    assert {rule.path for rule in made} == {path if path.isascii() else ""}
+    let_in = [(span, place) for rule in made for span in rule.spans for place in rule.places]
+    assert sorted(let_in) == sorted((span, place) for span in ports for place in places)
 
 
 BASE = r"v2.31|Action=Allow|Active=TRUE|Dir=In|Protocol=6|App=C:\p.exe|"

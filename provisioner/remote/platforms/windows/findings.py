@@ -182,7 +182,7 @@ def _firewall(host: Host, read: Read) -> List[Finding]:
 
 def _shut(path: str) -> Finding:
     return notice(
-        "a firewall rule keeps other hosts from %s, which is not ours to change" % path,
+        "a firewall rule keeps other hosts from %s, and it is left to you" % path,
         'as administrator: netsh advfirewall firewall delete rule name=all dir=in program="%s"' % path,
     )
 

@@ -41,7 +41,7 @@ SETTLE_LIMIT = 15.0
 """Seconds for the registry to show what netsh did."""
 TITLE = "provision "
 """Begins the name of every rule of ours."""
-DESCRIPTION = "The other hosts of the Ray cluster %s may connect. Made by provision."
+DESCRIPTION = "Other hosts of the Ray cluster may connect. Made by provision."
 LISTENERS = (
     r"Lib\site-packages\ray\core\src\ray\raylet\raylet.exe",
     r"Lib\site-packages\ray\core\src\ray\gcs\gcs_server.exe",
@@ -84,7 +84,7 @@ class WindowsFirewall(Firewall):
         blocking = [rules.delete_line(*each) for each in _blocking(present, host, opening)]
         right = not _compare(list(ours.values()), wanted) and not any(rules.takes_all(line) for line in blocking)
         name = "%s %s" % (_title(host.cluster), rules.fingerprint(wanted))
-        exchange = [] if right else _exchange(name, host.cluster, ours, wanted)
+        exchange = [] if right else _exchange(name, ours, wanted)
         said = self._netsh(host, blocking + exchange)
 
         def is_done() -> bool:
@@ -110,14 +110,10 @@ class WindowsFirewall(Firewall):
 
     def lend(self, host: Host, port: int, addresses: List[str]) -> None:
         name = _title(host.cluster) + FILES
-        program = sys.executable if sys.executable.isascii() else ""
         lines = [rules.delete_line(name)] if name in self._lent(host) else []
         lines += [
             rules.add_line(name, "Files for the other hosts, during a run of provision.", rule)
-            for rule in (
-                rules.Rule(program, [(port, port)], portion)
-                for portion in rules.portions(rules.merge_addresses(addresses))
-            )
+            for rule in rules.Rule.all_of(sys.executable, [(port, port)], rules.merge_addresses(addresses))
         ]
         self._try(host, lines)
 
@@ -155,26 +151,12 @@ class WindowsFirewall(Firewall):
         name = "firewall-%d.txt" % threading.get_ident()  # files are handed out in a thread of its own
         script = host.path("store", name)
         netsh = programs.system32("netsh.exe")
-        host.write(script, _encoded("\r\n".join([*lines, ""])))
+        host.write(script, "\r\n".join([*lines, ""]).encode("ascii"))
         try:
             code, output = host.platform.run([netsh, "-f", script], NETSH_LIMIT)
         finally:
             files.unlink(script)
         return " ".join(output.split())[-300:] if code else ""
-
-
-def _encoded(script: str) -> bytes:
-    """Return a script as netsh reads it: in the machine's code page, which matters for an interpreter in the folder of
-    somebody whose name is not written in ASCII."""
-    if script.isascii():
-        return script.encode("ascii")
-    try:
-        return script.encode("mbcs")
-    except UnicodeEncodeError:
-        raise Failure(
-            "a rule for the firewall can't be written in this machine's code page: %s" % ascii(script)[:300],
-            "use an interpreter in a folder whose name is written in ASCII, or `source: managed`",
-        ) from None
 
 
 def _settle(is_done: Callable[[], bool], said: str) -> None:
@@ -198,12 +180,12 @@ def _ours(present: Dict[str, rules.Fields], cluster: str) -> Dict[str, rules.Fie
     return {key: fields for key, fields in present.items() if pattern.match(rules.one(fields, "Name"))}
 
 
-def _exchange(name: str, cluster: str, ours: Dict[str, rules.Fields], wanted: List[rules.Rule]) -> List[str]:
+def _exchange(name: str, ours: Dict[str, rules.Fields], wanted: List[rules.Rule]) -> List[str]:
     """Return the lines that put a new set of rules in the place of what there is of ours."""
     old = {rules.one(fields, "Name") for fields in ours.values()}
     # If some of that very set are gone or edited there is a moment without the others: only then.
     first = [rules.delete_line(name)] if name in old else []
-    added = [rules.add_line(name, DESCRIPTION % cluster, rule) for rule in wanted]
+    added = [rules.add_line(name, DESCRIPTION, rule) for rule in wanted]
     return first + added + [rules.delete_line(former) for former in sorted(old - {name})]
 
 
@@ -218,13 +200,13 @@ def _wanted(host: Host, opening: Opening, ours: Dict[str, rules.Fields]) -> List
     places = rules.merge_addresses(opening["addresses"])
     if (0, 0, 0) in places:
         raise Failure("not all of these are addresses: %s" % ", ".join(opening["addresses"]), "mend the inventory")
-    paths = [path for _, path in sorted({**kept, **declared}.items())]
-    return [rules.Rule(path, spans, portion) for path in paths for portion in rules.portions(places)]
+    paths = dict.fromkeys(path if path.isascii() else "" for _, path in sorted({**kept, **declared}.items()))
+    return [rule for path in paths for rule in rules.Rule.all_of(path, spans, places)]
 
 
 def _compare(ours: List[rules.Fields], wanted: List[rules.Rule]) -> List[Difference]:
     """Return in what the rules that are there differ; those for programs that are gone don't count."""
-    programs = {rule.identity[0] for rule in wanted}
+    programs = {"", *(rule.identity[0] for rule in wanted)}
     alive = [fields for fields in ours if rules.program(fields) in programs]
     now = sorted((rules.identity(fields) or () for fields in alive), key=repr)
     if now == sorted((rule.identity for rule in wanted), key=repr):
@@ -265,25 +247,28 @@ def _programs(ours: Any) -> str:
 
 def _base_names(paths: Any) -> str:
     """Return what programs are called, each with how many of them there are."""
-    names = [ntpath.basename(path).lower() for path in sorted(set(paths))]
+    names = [ntpath.basename(path).lower() or "any program" for path in sorted(set(paths))]
     return ", ".join("%d x %s" % (names.count(name), name) if names.count(name) > 1 else name
                      for name in sorted(set(names)))  # fmt: skip
 
 
 def _blocking(present: Dict[str, rules.Fields], host: Host, opening: Opening) -> List[Tuple[str, str]]:
     """Return (name, program) of rules that shut our own programs: Windows makes them when a program listens for the
-    first time and nobody sees its question. They beat every rule that allows."""
+    first time and nobody sees its question. They beat every rule that allows. Others' are left to the user, and those
+    that a script can't name."""
     own = tuple(rules.same_path(folder) + "\\" for folder in (host.root, interpreters()) if folder)
     declared: Set[str] = {rules.same_path(path) for path in opening["programs"]}
     shut = {
         (rules.one(fields, "Name"), rules.one(fields, "App"))
         for fields in present.values()
-        if rules.blocks(fields) and rules.program(fields).startswith(own)
+        if rules.blocks(fields) and rules.program(fields).startswith(own) and rules.one(fields, "App").isascii()
     }
     foreign = {
         rules.one(fields, "App")
         for fields in present.values()
-        if rules.blocks(fields) and rules.program(fields) in declared and not rules.program(fields).startswith(own)
+        if rules.blocks(fields)
+        and rules.program(fields) in declared
+        and (rules.one(fields, "Name"), rules.one(fields, "App")) not in shut
     }
     if foreign:
         host.shared["shut programs"] = sorted(foreign)

@@ -12,7 +12,7 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, List, Optional, Tuple
+    from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
     Fields = Dict[str, List[str]]
     Span = Tuple[int, int]
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 TCP = "6"
 PROFILES = {"domain", "private", "public"}
-MOST_TEXT = 1200
-"""Characters of addresses in one rule: netsh's lines stay well below the 8191 that a command line may have."""
+MOST_TEXT = 240
+"""Characters of addresses in one rule, and of ports."""
+LONGEST_LINE = 1000
+"""Characters of a line for netsh: how many it reads at once is written nowhere, and 1024 is what such programs have."""
 
 
 def parse(text: object) -> Fields:
@@ -126,16 +128,16 @@ def _show(place: Place) -> str:
     return str(kind(first)) if first == last else "%s-%s" % (kind(first), kind(last))
 
 
-def portions(places: Iterable[Place]) -> List[List[Place]]:
-    """Return addresses in portions that a rule can take."""
-    found: List[List[Place]] = []
+def _portions(items: Iterable[Any], show: Callable[[List[Any]], str]) -> List[List[Any]]:
+    """Return addresses or ports in portions that a rule can take."""
+    found: List[List[Any]] = []
     size = MOST_TEXT
-    for place in places:
-        length = len(_show(place)) + 1
+    for item in items:
+        length = len(show([item])) + 1
         if size + length > MOST_TEXT:
             found.append([])
             size = 0
-        found[-1].append(place)
+        found[-1].append(item)
         size += length
     return found
 
@@ -153,6 +155,17 @@ class Rule:
         self.path = path
         self.spans = spans
         self.places = places
+
+    @classmethod
+    def all_of(cls, path: str, spans: List[Span], places: List[Place]) -> List[Rule]:
+        """Return as many rules as it takes, each short enough for a line of netsh's.
+
+        In what code page netsh reads a script is written nowhere: who has a path beyond ASCII gets rules for all
+        programs.
+        """
+        written = path if path.isascii() else ""
+        return [cls(written, spans_here, places_here) for spans_here in _portions(spans, show_ports)
+                for places_here in _portions(places, show_addresses)]  # fmt: skip
 
     @property
     def identity(self) -> Tuple[Any, ...]:
@@ -203,8 +216,8 @@ def add_line(name: str, description: str, rule: Rule) -> str:
 def delete_line(name: str, path: str = "") -> str:
     """Return the line of a netsh script that deletes the inbound rules of that name, of one program if it is given.
 
-    A name that a script can't hold (its encoding is the machine's, and nothing is escaped) stands for all rules of the
-    program.
+    A name that a script can't hold (nothing is escaped, and see ``Rule.all_of``) stands for all rules of the program,
+    whose path is ASCII.
     """
     if path and not re.match(r'[ !#-~]+$', name):  # fmt: skip
         name = "all"
