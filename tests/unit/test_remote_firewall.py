@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ntpath
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from provisioner.remote.platforms.windows.firewall import WindowsFirewall
 from provisioner.remote.resource import Resource
 
 from ..winlab.host import advfirewall
+from .ray_stage import free_port
 from .remote_host import World, make, shown
 
 ADDRESSES = ["10.0.0.1", "10.0.0.2"]
@@ -244,19 +246,59 @@ def test_files_are_handed_out_through_a_rule_of_their_own(machine: Machine) -> N
     gate = machine.host().platform.firewall()
     assert gate is not None
     before = dict(machine.rules)
-    for port in (7000, 7001):
-        gate.lend(machine.host(), port, ADDRESSES)
-        (lent,) = (text for key, text in machine.rules.items() if key not in before)
-        assert f"|LPort={port}|RA4=10.0.0.1-10.0.0.2|App={sys.executable}|Name=provision lab files|" in lent
-        assert opening().observe(machine.host()) == []
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as listener:  # who hands out files listens first
+            port = listener.getsockname()[1]
+            gate.lend(machine.host(), port, ADDRESSES)
+            (lent,) = (text for key, text in machine.rules.items() if key not in before)
+            assert f"|LPort={port}|RA4=10.0.0.1-10.0.0.2|App={sys.executable}|Name=provision lab files|" in lent
+            assert opening().observe(machine.host()) == []
     gate.reclaim(machine.host())
     assert machine.rules == before
     starts = len(machine.starts)
     gate.reclaim(machine.host())
     assert len(machine.starts) == starts
-    gate.lend(machine.host(), 7000, ADDRESSES)
+    gate.lend(machine.host(), free_port(), ADDRESSES)
     opening().remove(machine.host())
     assert machine.rules == THEIRS
+
+
+FORGOTTEN = ("remove", "firewall rule provision lab files", "lets others fetch files from a run that broke off", "")
+
+
+@pytest.mark.parametrize("opened", [True, False], ids=["rules as they should be", "no rules yet"])
+def test_what_a_run_that_broke_off_has_lent_goes_with_the_next(opened: bool, machine: Machine) -> None:
+    if opened:
+        apply(machine, opening())
+    before = dict(machine.rules)
+    gate = machine.host().platform.firewall()
+    assert gate is not None
+    gate.lend(machine.host(), free_port(), ADDRESSES)
+    assert shown(opening().traces(machine.host()))[-1] == FORGOTTEN
+    found = apply(machine, opening())
+    assert found[-1] == FORGOTTEN
+    assert not any("Name=provision lab files|" in text for text in machine.ours())
+    assert not opened or machine.rules == before
+
+
+def test_what_a_teardown_finds_of_a_run_that_broke_off(machine: Machine) -> None:
+    gate = machine.host().platform.firewall()
+    assert gate is not None
+    gate.lend(machine.host(), free_port(), ADDRESSES)
+    assert shown(opening().traces(machine.host())) == [FORGOTTEN]
+    opening().remove(machine.host())
+    assert machine.rules == THEIRS
+
+
+def test_what_is_lent_stays_while_files_are_handed_out(machine: Machine) -> None:
+    host = machine.host()
+    host.node_ip = "127.0.0.1"
+    server = Handout(host, {"files": [], "members": ADDRESSES, "token": "t", "port": 0})
+    assert opening().traces(machine.host()) == []
+    opening().ensure(machine.host())
+    assert sum("Name=provision lab files|" in text for text in machine.ours()) == 1
+    server.close()
+    assert len(machine.ours()) == 4
 
 
 @pytest.mark.parametrize("privileged", [True, False])

@@ -75,7 +75,7 @@ class WindowsFirewall(Firewall):
             difference("remove", "firewall rule %s" % name, before="keeps others from %s" % path)
             for name, path in _blocking(present, host, opening)
         ]
-        return _compare(list(ours.values()), _wanted(host, opening, ours)) + found
+        return _compare(list(ours.values()), _wanted(host, opening, ours)) + found + self._forgotten(host)
 
     def open(self, host: Host, opening: Opening) -> str:
         present = self._present()
@@ -85,32 +85,35 @@ class WindowsFirewall(Firewall):
         right = not _compare(list(ours.values()), wanted) and not any(rules.takes_all(line) for line in blocking)
         name = "%s %s" % (_title(host.cluster), rules.fingerprint(wanted))
         exchange = [] if right else _exchange(name, ours, wanted)
-        said = self._netsh(host, blocking + exchange)
+        forgotten = [rules.delete_line(_files(host.cluster))] if self._forgotten(host) else []
+        said = self._netsh(host, blocking + forgotten + exchange)
 
         def is_done() -> bool:
             now = self._present()
             names = [rules.one(fields, "Name") for fields in _ours(now, host.cluster).values()]
-            return (right or names == [name] * len(wanted)) and not _blocking(now, host, opening)
+            others = _blocking(now, host, opening) or self._forgotten(host)
+            return (right or names == [name] * len(wanted)) and not others
 
         _settle(is_done, said)
         return "%d rules" % len(wanted)
 
     def traces(self, host: Host) -> List[Difference]:
         ours = _ours(self._present(), host.cluster)
-        return [difference("remove", "firewall rules", before=_programs(ours.values()))] if ours else []
+        found = [difference("remove", "firewall rules", before=_programs(ours.values()))] if ours else []
+        return found + self._forgotten(host)
 
     def close(self, host: Host) -> str:
         names = {rules.one(fields, "Name") for fields in _ours(self._present(), host.cluster).values()}
-        names |= self._lent(host)
+        names |= {rules.one(fields, "Name") for fields in self._lent(host)}
         if not names:
             return ""
         said = self._netsh(host, [rules.delete_line(name) for name in sorted(names)])
-        _settle(lambda: not _ours(self._present(), host.cluster), said)
+        _settle(lambda: not _ours(self._present(), host.cluster) and not self._lent(host), said)
         return "firewall rules removed"
 
     def lend(self, host: Host, port: int, addresses: List[str]) -> None:
-        name = _title(host.cluster) + FILES
-        lines = [rules.delete_line(name)] if name in self._lent(host) else []
+        name = _files(host.cluster)
+        lines = [rules.delete_line(name)] if self._lent(host) else []
         lines += [
             rules.add_line(name, "Files for the other hosts, during a run of provision.", rule)
             for rule in rules.Rule.all_of(sys.executable, [(port, port)], rules.merge_addresses(addresses))
@@ -118,9 +121,8 @@ class WindowsFirewall(Firewall):
         self._try(host, lines)
 
     def reclaim(self, host: Host) -> None:
-        lent = self._lent(host)
-        if lent:
-            self._try(host, [rules.delete_line(name) for name in lent])
+        if self._lent(host):
+            self._try(host, [rules.delete_line(_files(host.cluster))])
 
     def _try(self, host: Host, lines: List[str]) -> None:
         try:
@@ -128,10 +130,19 @@ class WindowsFirewall(Firewall):
         except (Failure, OSError):
             return
 
-    def _lent(self, host: Host) -> Set[str]:
-        """Return the name of rules that ``lend`` made, if there are any: a run that broke off leaves them."""
-        names = {rules.one(fields, "Name") for fields in self._present().values()}
-        return names & {_title(host.cluster) + FILES}
+    def _lent(self, host: Host) -> List[rules.Fields]:
+        """Return the rules that ``lend`` made."""
+        return [each for each in self._present().values() if rules.one(each, "Name") == _files(host.cluster)]
+
+    def _forgotten(self, host: Host) -> List[Difference]:
+        """Return what is left of a run that broke off while it handed out files: nobody listens at that port now."""
+        from provisioner.remote.resources.ray_checks import UNKNOWN
+
+        ports = {first for fields in self._lent(host) for first, _ in rules.ports(fields)}
+        if not ports or any(host.platform.port_owner(port) != UNKNOWN for port in ports):
+            return []
+        told = "lets others fetch files from a run that broke off"
+        return [difference("remove", "firewall rule %s" % _files(host.cluster), before=told)]
 
     def _is_off(self) -> bool:
         """Tell whether the firewall's service never runs here: then nothing is shut, and no rule can be made."""
@@ -173,6 +184,10 @@ def _settle(is_done: Callable[[], bool], said: str) -> None:
 
 def _title(cluster: str) -> str:
     return TITLE + cluster
+
+
+def _files(cluster: str) -> str:
+    return TITLE + cluster + FILES
 
 
 def _ours(present: Dict[str, rules.Fields], cluster: str) -> Dict[str, rules.Fields]:
