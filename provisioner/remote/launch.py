@@ -30,6 +30,9 @@ DRAIN = 35.0
 """Seconds that a node gets to end by itself."""
 TAKEOVER = 60.0
 """Seconds that another supervisor gets to end; one that goes on was not told to."""
+PS = "/bin/ps"
+PS_LIMIT = 10.0
+"""Seconds for it to answer."""
 SETTLE = 1.0
 """Seconds after which one that was started at the same moment has noted its pid."""
 
@@ -131,11 +134,7 @@ class Supervisor:
 
     def _runs(self, pid: int) -> bool:
         """Tell whether that pid is a supervisor of the same service: pids are used again."""
-        try:
-            with open("/proc/%d/cmdline" % pid, "rb") as file:
-                return self.state_path.encode() in file.read()
-        except OSError:
-            return False
+        return self.state_path.encode() in command_line(pid)
 
     def forever(self) -> None:
         signal.signal(signal.SIGTERM, self.end)
@@ -190,6 +189,21 @@ class Supervisor:
         deadline = time.monotonic() + PAUSE
         while not self.ending and time.monotonic() < deadline:
             time.sleep(0.1)
+
+
+def command_line(pid: int, proc: str = "/proc") -> bytes:
+    """Return what a process was started with, nothing if there is none. macOS has no /proc."""
+    if os.path.exists(os.path.join(proc, "self")):
+        try:
+            with open(os.path.join(proc, str(pid), "cmdline"), "rb") as file:
+                return file.read()
+        except OSError:
+            return b""
+    try:
+        ps = [PS, "-ww", "-o", "command=", "-p", str(pid)]
+        return subprocess.check_output(ps, stderr=subprocess.DEVNULL, timeout=PS_LIMIT)
+    except (OSError, subprocess.SubprocessError):  # its code is 1 if there is no such process
+        return b""
 
 
 def drain(child: subprocess.Popen[bytes]) -> None:

@@ -174,12 +174,20 @@ def test_what_was_stopped_is_started_by_itself(moment: str, node: Node) -> None:
     assert node.state()["defined"] == node.manager.definition(node.host, NAME), "the next run finds nothing to change"
 
 
+@pytest.mark.parametrize("proc", ["/proc", "/nowhere"], ids=["Linux", "macOS"])
 @pytest.mark.parametrize("moment", ["not being stopped", "started meanwhile"])
-def test_nothing_is_started_beside_what_runs(moment: str, node: Node) -> None:
+def test_nothing_is_started_beside_what_runs(moment: str, proc: str, node: Node) -> None:
+    """macOS has no /proc: there ps tells."""
     node.start()
     assert soon(node.active)
     path = Path(node.host.path("service", "launch.py"))
-    path.write_text(path.read_text().replace("TAKEOVER = 60.0", "TAKEOVER = 0.5"))
+    text = (
+        path.read_text()
+        .replace("TAKEOVER = 60.0", "TAKEOVER = 0.5")
+        .replace('proc: str = "/proc"', f'proc: str = "{proc}"')
+    )
+    assert proc in text
+    path.write_text(text)
     if moment == "not being stopped":
         node.manager.start_soon(node.host, NAME)
     else:
@@ -190,6 +198,21 @@ def test_nothing_is_started_beside_what_runs(moment: str, node: Node) -> None:
     assert soon(lambda: node.active() and len(node.host.own_processes()) == 3)
     time.sleep(1.5)
     assert node.state()["pid"] == pid and len(node.host.own_processes()) == 3
+
+
+@pytest.mark.parametrize("proc", ["/proc", "/nowhere"], ids=["Linux", "macOS"])
+def test_what_a_process_was_started_with(proc: str) -> None:
+    word = "a path with 둘 " + "and is long " * 30
+    code = "import sys, time; print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, word], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        told = launch.command_line(process.pid, proc)
+        process.kill()
+        ended = soon(lambda: word.encode() not in launch.command_line(process.pid, proc))
+    assert word.encode() in told
+    assert ended, "also while nobody has asked how it ended"
+    assert launch.command_line(process.pid, proc) == b""
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}'])
