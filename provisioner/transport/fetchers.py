@@ -68,7 +68,7 @@ class Curl:
         return f"{self._program} -q -K {settings}"
 
     def is_bound_elsewhere(self, said: Said) -> bool:
-        return said.code == 45  # CURLE_INTERFACE_FAILED
+        return "curl: (45)" in said.err  # CURLE_INTERFACE_FAILED; PowerShell makes a 1 of the exit code
 
 
 class Wget:

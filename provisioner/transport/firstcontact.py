@@ -33,6 +33,7 @@ class FirstContact:
         starter: runs the commands that may start the program.
         choice: what Python it may run on.
         doing: told what takes time.
+        opened: SFTP that was opened before.
     """
 
     def __init__(
@@ -43,12 +44,13 @@ class FirstContact:
         starter: Starter,
         choice: Choice,
         doing: Callable[[str], None],
+        opened: SFTPClient | None = None,
     ) -> None:
         self._host = host
         self._system = system
         self._starter = starter
         self._choice = choice
-        self._home = Home(connection, host, system, doing)
+        self._home = Home(connection, host, system, doing, opened)
         self._untouched = False
         """Nothing of ours was there, and nothing is to stay there."""
         self._brought: list[str] = []

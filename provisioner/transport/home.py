@@ -30,14 +30,23 @@ class Home:
         host: its inventory name.
         system: the kind of system it is.
         doing: told what takes time.
+        opened: SFTP that was opened before, for the first files; then it is closed.
     """
 
-    def __init__(self, connection: Connection, host: str, system: System, doing: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        host: str,
+        system: System,
+        doing: Callable[[str], None],
+        opened: SFTPClient | None = None,
+    ) -> None:
         self.host = host
         self.system = system
-        self.shell = Shell(connection)
+        self.shell = Shell(connection, system.has_code_page)
         self.doing = doing
         self._connection = connection
+        self._opened = opened
         self._patience = delivery.Patience(connection)
         self._told = 0.0
 
@@ -61,7 +70,8 @@ class Home:
     @contextmanager
     def files(self, what: str) -> Iterator[SFTPClient]:
         """Open SFTP; whatever can't be written there is told, and how much room there is."""
-        with self._patience, delivery.open_sftp(self._connection, self.host) as sftp:
+        opened, self._opened = self._opened, None
+        with self._patience, opened or delivery.open_sftp(self._connection, self.host) as sftp:
             try:
                 yield sftp
             except TimeoutError:

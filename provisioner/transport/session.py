@@ -17,7 +17,7 @@ from provisioner.transport.connect import Connector, Target
 from provisioner.transport.firstcontact import FirstContact
 from provisioner.transport.home import HOME
 from provisioner.transport.shell import Shell
-from provisioner.transport.starter import SILENCE, Become, Refusal, Started, Starter
+from provisioner.transport.starter import SILENCE, Become, Started, Starter
 from provisioner.transport.systems import System, at_second_glance, system_of
 from provisioner.transport.wire import Message
 
@@ -48,7 +48,7 @@ class Session:
         try:
             with delivery.open_sftp(self._connection, self._name) as sftp:
                 for folder in folders:
-                    self._sweep(Shell(self._connection), sftp, folder)
+                    self._sweep(Shell(self._connection, self._system.has_code_page), sftp, folder)
                 for parent in {posixpath.dirname(folder) for folder in folders}:
                     with suppress(OSError):  # something else is in it
                         sftp.rmdir(parent)
@@ -127,16 +127,19 @@ def _start(
     """Start the cached program; whatever keeps it from starting (it was never there, another one is wanted, its
     interpreter vanished), all begins anew as at first contact."""
     system = system_of(connection)
-    starter = Starter(connection, target, become if system.has_sudo else None, hello)
+    starter = Starter(connection, target, system, become, hello)
     started = starter.run(system.start(program.cached_folder()))
-    if isinstance(started, Refusal) and system.has_sudo:
-        system = at_second_glance(connection, target.name)
-        if not system.has_sudo:
-            starter = Starter(connection, target, None, hello)
-            started = starter.run(system.start(program.cached_folder()))
-    if isinstance(started, Refusal):
-        started = FirstContact(connection, target.name, system, starter, choice, doing).start()
-    return system, started
+    if isinstance(started, Started):
+        return system, started
+    sftp = delivery.open_sftp(connection, target.name)
+    if system.has_sudo and not at_second_glance(sftp).has_sudo:  # Windows behind another greeting
+        system = at_second_glance(sftp)
+        starter = Starter(connection, target, system, become, hello)
+        started = starter.run(system.start(program.cached_folder()))
+        if isinstance(started, Started):
+            sftp.close()
+            return system, started
+    return system, FirstContact(connection, target.name, system, starter, choice, doing, sftp).start()
 
 
 def _broken(error: Exception, host: str) -> Unreachable:

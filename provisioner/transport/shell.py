@@ -30,10 +30,16 @@ class Said:
 
 
 class Shell:
-    """Runs command lines that need no quotes and mean the same in every login shell."""
+    """Runs command lines that need no quotes and mean the same in every login shell.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        connection: open.
+        has_code_page: what it prints may be in a code page of the system, as on Windows; else it is UTF-8.
+    """
+
+    def __init__(self, connection: Connection, has_code_page: bool) -> None:
         self._connection = connection
+        self._has_code_page = has_code_page
 
     def run(self, command: str, limit: float = LIMIT) -> Said:
         """Run a command to its end.
@@ -61,10 +67,10 @@ class Shell:
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError:
-            return data.decode(self._code_page(), "replace")
+            return data.decode(self._code_page() if self._has_code_page else "utf-8", "replace")
 
     def _code_page(self) -> str:
-        """Return the encoding in which Windows prints, such as cp949; utf-8 where there is no such thing.
+        """Return the encoding in which Windows prints, such as cp949; utf-8 if it does not say so.
 
         `chcp` says it in the system's language, and in such an encoding: only its number counts.
         """

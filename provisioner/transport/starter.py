@@ -11,6 +11,7 @@ from paramiko import Channel
 from provisioner.errors import HostFailed, Unreachable
 from provisioner.transport.connect import Target
 from provisioner.transport.shell import Shell, last_line
+from provisioner.transport.systems import System
 from provisioner.transport.wire import Message, Wire
 
 PROMPT = "provision-sudo-password:"
@@ -49,9 +50,11 @@ class Refusal:
 
     @property
     def last(self) -> str:
-        """The last line it printed, or its exit code."""
-        if self.code == NO_SUCH_PROGRAM:
+        """The last line it printed, or its exit code. Where PowerShell is the login shell, every code but 0 is 1."""
+        if self.code == NO_SUCH_PROGRAM or "Microsoft Store" in self.said:
             return "nothing is installed under that name (what Windows has there only opens the Microsoft Store)"
+        if "CommandNotFoundException" in self.said:  # PowerShell's last line, in every language
+            return "there is no such program"
         return last_line(self.said) or f"exit code {self.code}, and it said nothing"
 
 
@@ -61,14 +64,18 @@ class Starter:
     Args:
         connection: open.
         target: the host, for its name.
+        system: the kind of system it is.
         become: work as root; None: as the account that logs in.
         hello: what the program is told first.
     """
 
-    def __init__(self, connection: Connection, target: Target, become: Become | None, hello: Message) -> None:
+    def __init__(
+        self, connection: Connection, target: Target, system: System, become: Become | None, hello: Message
+    ) -> None:
         self._connection = connection
         self._target = target
-        self._become = None if connection.user == "root" else become
+        self._shell = Shell(connection, system.has_code_page)
+        self._become = become if system.has_sudo and connection.user != "root" else None
         self._hello = hello
 
     def run(self, command: str) -> Started | Refusal:
@@ -86,7 +93,7 @@ class Starter:
         first = self._hear_first(wire)
         if first is not None:
             return Started(wire, first)
-        refusal = Refusal(wire.exit_code(), Shell(self._connection).text(wire.stderr()).strip())
+        refusal = Refusal(wire.exit_code(), self._shell.text(wire.stderr()).strip())
         hangs = refusal.code == NO_CODE and not channel.closed
         wire.close()
         self._raise_if_final(refusal, hangs)

@@ -10,9 +10,9 @@ import re
 from typing import Any, Protocol
 
 from fabric import Connection
+from paramiko import SFTPClient
 
 from provisioner.errors import HostFailed
-from provisioner.transport import delivery
 from provisioner.transport.fetchers import Curl, Fetcher, Wget
 from provisioner.transport.shell import Said, Shell
 
@@ -37,6 +37,9 @@ class System(Protocol):
     """Whether more rights come through sudo; else who logs in has all that it ever gets."""
     has_modes: bool
     """Whether a file's mode keeps others from it; else they have no access to the home folder at all."""
+
+    has_code_page: bool
+    """Whether programs print in a code page of the system's."""
 
     def roots(self, cluster: str) -> tuple[str, ...]:
         """Return where a cluster's root folder may be unless it is declared, but for the home folder's own."""
@@ -80,6 +83,7 @@ class Posix:
     plain = re.compile(r"[A-Za-z0-9_./+:@~-]+")
     has_sudo = True
     has_modes = True
+    has_code_page = False
 
     def roots(self, cluster: str) -> tuple[str, ...]:
         return (f"/opt/provision/{cluster}",)
@@ -146,6 +150,7 @@ class Windows:
     plain = re.compile(r"[A-Za-z0-9_./\\+:~-]+")
     has_sudo = False
     has_modes = False
+    has_code_page = True
 
     def roots(self, cluster: str) -> tuple[str, ...]:
         """The drive of the system is C: nearly everywhere; elsewhere a host counts as one that has nothing of ours."""
@@ -215,11 +220,6 @@ def system_of(connection: Connection) -> System:
     return Windows() if "OpenSSH_for_Windows" in connection.transport.remote_version else Posix()
 
 
-def at_second_glance(connection: Connection, host: str) -> System:
-    """Return the kind of system at the other end, by how its SFTP names the home folder: ``/C:/Users/kim``.
-
-    Raises:
-        HostFailed: the server has no SFTP.
-    """
-    with delivery.open_sftp(connection, host) as sftp:
-        return Windows() if re.match(r"/?[A-Za-z]:", sftp.normalize(".")) else Posix()
+def at_second_glance(sftp: SFTPClient) -> System:
+    """Return the kind of system at the other end, by how its SFTP names the home folder: ``/C:/Users/kim``."""
+    return Windows() if re.match(r"/?[A-Za-z]:", sftp.normalize(".") or "") else Posix()

@@ -18,6 +18,7 @@ from provisioner.errors import Unreachable
 from provisioner.remote.unpacking import unpack
 from provisioner.sandbox import sftp
 from provisioner.transport import delivery, program
+from provisioner.transport.choice import Choice
 from tests import interpreters
 
 from .bare import PLATFORM, USUAL, Make, managed, was_sent, whole
@@ -39,6 +40,24 @@ def test_a_host_without_python(bare: Make, archive: interpreters.Archive) -> Non
         assert host.contact(managed(archive))["python"] == archive.version
         assert (host.connections, len(host.commands), host.told) == (1, 1, []), verb
     assert host.commands == [f"sh .provision/program/{program.identity()}/start"]
+
+
+def test_no_more_sftp_than_it_takes(bare: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host with a Python: the program is sent, which is when its home folder tells what system it is."""
+    opened: list[str] = []
+    open_sftp = delivery.open_sftp
+
+    def noted(connection: Any, host: str) -> Any:
+        opened.append(host)
+        return open_sftp(connection, host)
+
+    monkeypatch.setattr(delivery, "open_sftp", noted)
+    host = bare()
+    host.give("python3")
+    for sessions in (1, 0):
+        opened.clear()
+        host.contact(Choice("3.11.9"))
+        assert len(opened) == sessions
 
 
 def test_progress_is_told(bare: Make, archive: interpreters.Archive) -> None:

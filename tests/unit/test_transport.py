@@ -253,7 +253,7 @@ def commands_of_a_bare_host() -> list[str]:
             said.append(command)
             return Said(0, "Linux x86_64\n" if command.startswith("uname") else "", "")
 
-    shell, system = Listening(Connection()), Posix()
+    shell, system = Listening(Connection(), False), Posix()
     assert system.facts(shell) == {"os": "linux", "arch": "x86_64", "libc": "glibc", "libc_version": "2.17"}
     assert (system.free(shell, "a"), system.sha256(shell, "a")) == (None, None)
     system.unpack(shell, "a.tar.gz", "b")
@@ -302,7 +302,7 @@ class Connection:
 
 
 def judge(refusal: Refusal, hangs: bool = False, connected: bool = True) -> ProvisionError | None:
-    starter = Starter(Connection(connected), Target("w1", "h"), None, {})
+    starter = Starter(Connection(connected), Target("w1", "h"), Posix(), None, {})
     try:
         starter._raise_if_final(refusal, hangs)
     except ProvisionError as error:

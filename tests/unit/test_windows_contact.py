@@ -16,6 +16,7 @@ from provisioner.remote import boot, files
 from provisioner.remote.failure import Failure
 from provisioner.remote.platforms.windows import Windows as WindowsPlatform
 from provisioner.transport import program
+from provisioner.transport.fetchers import Curl
 from provisioner.transport.shell import Said, Shell
 from provisioner.transport.starter import Refusal
 from provisioner.transport.systems import Posix, Windows, system_of
@@ -27,7 +28,8 @@ KOREAN_DIR = " C 드라이브의 볼륨\r\n\r\n 0개 파일  0 바이트\r\n  2�
 class Answering(Shell):
     """A host that gives these answers, and nothing else, as bytes."""
 
-    def __init__(self, answers: Mapping[str, tuple[int, bytes]]) -> None:
+    def __init__(self, answers: Mapping[str, tuple[int, bytes]], has_code_page: bool = True) -> None:
+        super().__init__(None, has_code_page)
         self.answers = answers
         self.asked: list[str] = []
 
@@ -133,6 +135,12 @@ def test_what_a_host_prints_is_read_in_its_code_page(data: bytes, code_page: byt
     assert Answering({"cmd.exe /c chcp": (0, code_page)}).text(data) == text
 
 
+def test_only_windows_is_asked_for_its_code_page() -> None:
+    linux = Answering({"cmd.exe /c chcp": (0, b"949\r\n")}, has_code_page=False)
+    assert linux.text("파일".encode("cp949")) == "\ufffd\ufffd\ufffd\ufffd"
+    assert linux.asked == []
+
+
 @pytest.mark.parametrize(
     ("greeting", "kind"),
     [
@@ -151,10 +159,40 @@ def test_a_windows_server_is_known_by_its_greeting(greeting: str, kind: type) ->
     assert isinstance(system_of(connection), kind)
 
 
-def test_the_stores_stand_in_is_no_python() -> None:
-    refusal = Refusal(9009, "Python was not found; run without arguments to install from the Microsoft Store")
-    assert "Microsoft Store" in refusal.last
-    assert isinstance(Said(0, "", "").last, str)
+STORE = "Python was not found; run without arguments to install from the Microsoft Store, or disable this shortcut"
+NO_CMDLET = """py : The term 'py' is not recognized as the name of a cmdlet.
+At line:1 char:1
++ py -3.11 -I -S x.zip
++ ~~
+    + CategoryInfo          : ObjectNotFound: (py:String) [], CommandNotFoundException
+    + FullyQualifiedErrorId : CommandNotFoundException
+"""
+REFUSED = {
+    "the Store's stand-in, in cmd": (9009, STORE, "opens the Microsoft Store"),
+    "in PowerShell": (1, STORE, "opens the Microsoft Store"),
+    "cmd has no such program": (1, "'py' is not recognized\r\noperable program or batch file.", "or batch file."),
+    "nor has PowerShell": (1, NO_CMDLET, "there is no such program"),
+    "it says nothing": (3, "\r\n", "exit code 3, and it said nothing"),
+}
+
+
+@pytest.mark.parametrize(("code", "said", "last"), REFUSED.values(), ids=list(REFUSED))
+def test_why_an_interpreter_did_not_start(code: int, said: str, last: str) -> None:
+    assert last in Refusal(code, said).last
+
+
+@pytest.mark.parametrize(
+    ("code", "err", "bound"),
+    [
+        (45, "curl: (45) bind failed with errno 99: Cannot assign requested address", True),
+        (1, "curl: (45) bind failed with errno 10049: Address not available\r\n", True),
+        (1, "curl: (7) Failed to connect to 10.0.0.1 port 8000\r\n", False),
+        (22, "curl: (22) The requested URL returned error: 503", False),
+    ],
+    ids=["cmd and Linux", "PowerShell", "PowerShell, another error", "the server's"],
+)
+def test_an_address_that_curl_cannot_come_from(code: int, err: str, bound: bool) -> None:
+    assert Curl().is_bound_elsewhere(Said(code, "", err)) is bound
 
 
 @pytest.mark.parametrize(

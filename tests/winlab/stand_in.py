@@ -6,8 +6,8 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,7 @@ from ..lab.listing import Entry, Listing, disk
 from ..lab.machines import Lab, Machine, Process, SshdLog
 from ..lab.shell import LabError, run, tools_env
 from . import registry
-from .golden import DRIVE_C, USER, Golden, first_user, golden
+from .golden import BANNER, DRIVE_C, SSHD, USER, Golden, first_user, golden
 from .host import advfirewall
 from .stages import HERE
 
@@ -161,6 +161,21 @@ class StandIn(Machine):
     def restart_sshd(self) -> None:
         """As ``Restart-Service sshd``: new sessions see the changed machine environment."""
         self._control("restart-sshd")
+
+    @contextmanager
+    def other_greeting(self) -> Iterator[None]:
+        """Have the SSH server be one that does not say that it is Windows'."""
+        programs = [self._root / program for program in SSHD]
+        before = [program.read_bytes() for program in programs]
+        try:
+            for program, data in zip(programs, before, strict=True):
+                _renew(program, data.replace(BANNER, b"OtherSSH_for_Everything"))
+            self.restart_sshd()
+            yield
+        finally:
+            for program, data in zip(programs, before, strict=True):
+                _renew(program, data)
+            self.restart_sshd()
 
     def change(self, **settings: str | float) -> None:
         """Change ``end``, ``restart``, ``console``, ``hang`` or ``speed`` of a running stand-in; see README.md."""
@@ -337,6 +352,14 @@ class StandIn(Machine):
             text = file.read_text(encoding="utf-8")
             file.write_text(registry.renamed_user(text, USER, self.user), encoding="utf-8")
         shutil.move(self.drive / "Users" / USER, self.drive / "Users" / self.user)
+
+
+def _renew(program: Path, data: bytes) -> None:
+    """Replace a program that may be running."""
+    fresh = program.with_name(program.name + ".new")
+    fresh.write_bytes(data)
+    fresh.chmod(program.stat().st_mode)
+    fresh.replace(program)
 
 
 @dataclass(eq=False)

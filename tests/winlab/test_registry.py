@@ -101,6 +101,15 @@ def test_there_and_back(room: Room) -> None:
     host.exec(["reg", "delete", MACHINE, "/v", VARIABLE, "/f"])
 
 
+def test_windows_is_known_behind_another_greeting(room: Room) -> None:
+    """As with a server that was built by somebody else: its SFTP tells, also when all is there already."""
+    with room.host.other_greeting():
+        assert room("apply", "--yes").code == 0
+        seen = room.host.sshd_log()
+        assert "No changes" in room.apply()
+        assert room.host.sshd_log().since(seen).connections == 1
+
+
 def test_who_joins_changes_the_rules_and_nothing_else(room: Room) -> None:
     room.apply()
     room.declare("10.99.9.250", "10.99.9.251")

@@ -37,10 +37,22 @@ VALUES = [
 ]
 SEVEN = {"&&", "||", "??", "??=", "?.", "?[", "ternary_expression"}
 PROGRAM = re.compile(
-    r"""(?:(?:(?:[A-Za-z]:|[\w.-]+)\\[^\s'"]*|[\w.-]+)\.(exe|cmd|bat)|schtasks|netsh|setx|icacls|whoami|tar|taskkill|reg)(\s|$)""",
+    r"""(?:(?:(?:[A-Za-z]:|[\w.-]+)\\[^\s'"]*|[\w.-]+)\.(exe|cmd|bat)|schtasks|netsh|setx|icacls|whoami|tar|taskkill|reg|py|python3?)(\s|$)""",
     re.I,
 )
 WORD = re.compile(r"""\s*(?:'((?:[^']|'')*)'|"((?:[^"`]|`.|"")*)"|([^\s'"|;&<>()`]+(?:(?<=[=:])'(?:[^']|'')*')?))""")
+
+
+NOT_FOUND = """\
+{name} : The term '{name}' is not recognized as the name of a cmdlet, function, script file, or operable program. Check
+the spelling of the name, or if a path was included, verify that the path is correct and try again.
+At line:1 char:1
++ {line}
++ {below}
+    + CategoryInfo          : ObjectNotFound: ({name}:String) [], CommandNotFoundException
+    + FullyQualifiedErrorId : CommandNotFoundException
+
+"""
 
 
 class NotSimulated(Exception):
@@ -244,11 +256,14 @@ class Runner:
         code = self.call.run(line)
         self.last = code - (1 << 32) if code >= 1 << 31 else code
         self.ok = code == 0
-        if code == 9009 and not unix_path(words[0], self.call.cwd):
-            self.call.err(
-                f"{words[0]} : The term '{words[0]}' is not recognized as the name of a cmdlet, function, script "
-                f"file, or operable program.\n"
-            )
+        if code == 9009 and not self.finds(words[0]):
+            self.call.err(NOT_FOUND.format(name=words[0], line=line, below="~" * len(words[0])))
+
+    def finds(self, name):
+        """Whether there is such a program, in the current folder or on PATH."""
+        folders = [""] if "\\" in name else ["", *self.call.env.get("PATH", "").split(";")]
+        places = [folder.rstrip("\\") + "\\" + name if folder else name for folder in folders]
+        return any(unix_path(place + end, self.call.cwd) for place in places for end in ("", ".exe"))
 
 
 def main(call):
