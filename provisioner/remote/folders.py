@@ -67,6 +67,37 @@ def missing_folders(path: str) -> List[str]:
     return found
 
 
+def remove(folder: str, holders: Callable[[str], str]) -> None:
+    """Remove a folder with everything in it.
+
+    Args:
+        folder: it need not exist.
+        holders: returns in words who has a file open, as far as that is known.
+
+    Raises:
+        Failure: something in it can't be removed.
+    """
+    from provisioner.remote import files
+
+    files.remove_tree(folder)
+    if not os.path.isdir(folder):
+        return
+    stuck = _innermost(folder)
+    who = holders(stuck)
+    raise Failure(
+        "%s can't be removed: %s" % (stuck, "%s has it open" % who if who else "a program has it open, or we may not"),
+        "close what uses it, and run the same command again",
+    )
+
+
+def _innermost(folder: str) -> str:
+    """Return what must go first for a folder to go."""
+    for place, folders, names in os.walk(folder, topdown=False):
+        if names or not folders:
+            return os.path.join(place, *names[:1])
+    return folder
+
+
 def remove_if_empty(folder: str) -> None:
     """Remove a folder of ours that holds nothing any more."""
     try:

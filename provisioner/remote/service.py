@@ -48,10 +48,11 @@ def log_path(host: Host, name: str) -> str:
     return host.path("log", name + ".log")
 
 
-def launch_arguments(host: Host, name: str, verb: str = "run") -> List[str]:
-    """Return the command that the service manager runs."""
-    spec = read_spec(host, name)
-    python = spec["python"] if spec else "python3"
+def launch_arguments(host: Host, name: str, verb: str = "run", python: str = "") -> List[str]:
+    """Return the command that the service manager runs; ``python``: the interpreter, if not the specification's."""
+    if not python:
+        spec = read_spec(host, name)
+        python = spec["python"] if spec else "python3"
     return [python, "-I", "-S", host.path("service", "launch.py"), verb, copy_path(host, name)]
 
 

@@ -68,20 +68,27 @@ class Service(ServiceManager):
         self.defined: str | None = None
         self.active = False
         self.failing = False
+        self.stale: str | None = None
+        self.refuses = False
         self.done: list[str] = []
         self.on_restart: Callable[[], None] = lambda: None
 
     def observe(self, host: Host, name: str) -> dict[str, Any]:
         enabled = self.defined is not None
         return {
-            "defined": self.defined, "enabled": enabled, "active": self.active, "failing": self.failing, "pid": 0
+            "defined": self.defined, "enabled": enabled, "active": self.active, "failing": self.failing, "pid": 0,
+            "stale": self.stale,
         }  # fmt: skip
 
     def definition(self, host: Host, name: str) -> str:
         return f"runs {name}"
 
     def define(self, host: Host, name: str) -> None:
-        self.defined = self.definition(host, name)
+        self.defined, self.stale = self.definition(host, name), None
+
+    def prepare(self, host: Host, name: str, python: str) -> None:
+        if self.refuses:
+            raise Failure("the new definition is refused")
 
     def restart(self, host: Host, name: str) -> None:
         self.done.append("restart")

@@ -223,6 +223,24 @@ def test_nothing_is_stopped_for_a_node_that_cannot_start(node: Node) -> None:
     assert node.service.active
 
 
+def test_nothing_is_stopped_for_a_definition_that_is_refused(node: Node) -> None:
+    node.ensure()
+    before, node.service.refuses, done = service.read_spec(node.world.host(), "ray-lab"), True, list(node.service.done)
+    with pytest.raises(Failure, match=r"^the new definition is refused$"):
+        node.ensure(config="c2")
+    assert (node.service.active, node.service.done) == (True, done)
+    assert service.read_spec(node.world.host(), "ray-lab") == before
+
+
+def test_what_only_the_system_needs_to_be_told_again_stops_nothing(node: Node) -> None:
+    node.ensure()
+    node.service.stale, done = "its password changed", list(node.service.done)
+    (told,) = node.resource().observe(node.world.host())
+    assert (told["what"], told["before"], told["stops"]) == ("service ray-lab", "its password changed", "")
+    node.ensure()
+    assert [node.service.stale, *node.service.done] == [None, *done]
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_temp_dir_that_was_there_before_stays(inside: bool, node: Node, tmp_path: Path) -> None:
     folder = tmp_path / "scratch"

@@ -123,6 +123,7 @@ def _build_programs(place: Path) -> None:
         folder.mkdir(parents=True)
     compile_program("launch", drive / "stand-in/launch.exe")
     compile_program("taskkill", system / "taskkill.exe")
+    compile_program("taskschd", system / "taskschd.dll", "-shared", "-lws2_32", "-loleaut32", "-luuid")
     shim = place / "shim.exe"
     compile_program("shim", shim, "-lws2_32")
     for name in REPLACED_PROGRAMS:

@@ -31,6 +31,11 @@ def refusal(act):
     except Failure as failure:
         return failure.message
 
+def folder():
+    service = com.create("Schedule.Service")
+    service.call("Connect")
+    return service.object("GetFolder", "\\")
+
 files = com.create("Scripting.FileSystemObject")
 """
 KINDS = ["text", "", "홍길동 😀", 0, 7, -7, 1 << 31, -(1 << 40), True, False, None]
@@ -53,6 +58,11 @@ CASES = {
     "one that fails, in the system's words": (
         r"refusal(lambda: com.create('MSXML2.DOMDocument').call('selectNodes', '///'))",
         ["MSXML2.DOMDocument.selectNodes: 호출이 실패했습니다 (0x80004005)", 0x80004005]),
+    "what the object itself says": (
+        "refusal(lambda: folder().call('RegisterTask', 'x', '<x/>', 6, 'winadmin', 'wrong', 1))",
+        ["Schedule.Service.GetFolder.RegisterTask: The user name or password is incorrect (0x8007052E)", 0x8007052E]),
+    "too few arguments": (r"refusal(lambda: folder().call('CreateFolder'))[1]", 0x8002000E),
+    "another number": (r"refusal(lambda: folder().call('DeleteFolder', 'x', 0))[1]", 0x80070002),
     "a text where an object is needed": (r"refusal(lambda: files.object('BuildPath', 'a', 'b'))",
                                          "Scripting.FileSystemObject.BuildPath is no object"),
 }  # fmt: skip

@@ -32,7 +32,10 @@ class ServiceManager:
     """The module of ``provisioner.remote`` that the service starts; it is copied to the host and stands alone."""
 
     def observe(self, host: Host, name: str) -> Dict[str, Any]:
-        """Return ``{"defined": text or None, "enabled": bool, "active": bool, "failing": bool, "pid": int}``."""
+        """Return ``{"defined": text or None, "enabled": bool, "active": bool, "failing": bool, "pid": int}``.
+
+        ``stale``, if there is one, says what must be defined anew though nothing of it can be seen to differ.
+        """
         raise NotImplementedError
 
     def definition(self, host: Host, name: str) -> str:
@@ -42,6 +45,10 @@ class ServiceManager:
     def define(self, host: Host, name: str) -> None:
         """Write the definition and have it started at boot."""
         raise NotImplementedError
+
+    def prepare(self, host: Host, name: str, python: str) -> None:
+        """Define the service, which runs, as it shall be with another interpreter, where that may be refused: so that
+        it is before anything is stopped. Failure if it is."""
 
     def restart(self, host: Host, name: str) -> None:
         """Start the service, or stop and start it if it runs. Returns before Ray is up."""
@@ -264,6 +271,10 @@ class Platform:
     def kill(self, pids: List[int]) -> None:
         """End processes at once."""
         raise NotImplementedError
+
+    def holders(self, path: str) -> str:
+        """Return in words who has a file open that can't be removed, empty if that is not known."""
+        return ""
 
     def port_owner(self, port: int) -> str:
         """Return who listens on a TCP port, such as ``nginx (pid 711)``; ``another process`` if unknown."""

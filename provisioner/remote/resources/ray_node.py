@@ -12,10 +12,10 @@ from __future__ import annotations
 import os
 import time
 
-from provisioner.remote import service
+from provisioner.remote import files, service
 from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.resource import Resource, difference
-from provisioner.remote.resources import ray_history, ray_spec
+from provisioner.remote.resources import ray_history, ray_removal, ray_spec
 from provisioner.remote.resources.ray_state import fetch_nodes
 
 TYPE_CHECKING = False
@@ -86,6 +86,8 @@ class RayNode(Resource):
         found = [difference("change", *change, stops=stops) for change in ray_spec.changes(now or {}, wanted)]
         if not service.is_whole(host, name, state):
             found.append(difference("change", "service %s" % name, "edited or incomplete", "as declared", stops))
+        elif state.get("stale"):
+            found.append(difference("change", "service %s" % name, state["stale"], "as declared"))
         if found:
             return found
         if not state["active"]:
@@ -119,6 +121,8 @@ class RayNode(Resource):
         name = service.service_name(host)
         state, now = host.service_manager.observe(host, name), service.read_spec(host, name)
         same = now == wanted and service.is_whole(host, name, state)
+        if same and state.get("stale"):
+            host.service_manager.define(host, name)
         if same and state["active"] and not state["failing"] and self._joins(host, wanted, set(), REJOIN_LIMIT):
             return "in the cluster"
         if same and state["active"] and self.role == "worker" and self.nodes(host, wanted) is None:
@@ -126,9 +130,11 @@ class RayNode(Resource):
         seen = [node for node in self.nodes(host, now or wanted) or [] if node["alive"]]
         self._remember(host, now, seen)
         self._check(host, now, wanted, seen)
-        begun = time.monotonic()
+        begun, running = time.monotonic(), state["active"] or state["failing"]
+        if running:
+            host.service_manager.prepare(host, name, wanted["python"])
         try:
-            self._start(host, wanted, running=state["active"] or state["failing"])
+            self._start(host, wanted, running)
             self._await(host, wanted, seen)
         except Exception as error:
             raise self._go_back(host, now, wanted, seen, error) from None
@@ -160,7 +166,7 @@ class RayNode(Resource):
                 host.doing("stopping Ray")
                 self._stop(host, name)
             else:
-                self._end_leftovers(host)
+                ray_removal.end_leftovers(host)
             ray_checks.check_ports(host, wanted["ports"])
             self._note(host, wanted["temp_dir"])
             service.write_spec(host, name, wanted)
@@ -174,8 +180,8 @@ class RayNode(Resource):
         """Write down what is about to be made; a folder that was there before is not ours to remove."""
         entry = host.marker.get(self.key) or {}
         same = entry.get("temp_dir") == temp_dir
-        if not same:
-            _remove_temp_dir(entry)
+        if not same and entry.get("made_temp_dir"):
+            files.remove_tree(entry["temp_dir"])
         made = bool(entry["made_temp_dir"]) if same else not os.path.isdir(temp_dir)
         kind = host.service_manager.kind
         host.marker.put(self.key, {"manager": kind, "temp_dir": temp_dir, "made_temp_dir": made})
@@ -260,34 +266,20 @@ class RayNode(Resource):
         return []
 
     def remove(self, host: Host) -> str:
-        import shutil
-
         name = service.service_name(host)
         entry = host.marker.get(self.key) or {}
         host.doing("stopping Ray")
         self._retire_former(host, name)
         self._stop(host, name)
         host.service_manager.undefine(host, name)
-        _remove_temp_dir(entry or {"temp_dir": host.temp_dir(), "made_temp_dir": True})
-        for folder in (host.path("service"), host.path("log")):
-            shutil.rmtree(folder, ignore_errors=True)
+        ray_removal.remove_temp_dir(host, entry or {"temp_dir": host.temp_dir(), "made_temp_dir": True})
+        ray_removal.remove_folders(host)
         host.marker.drop(self.key)
         return "stopped and removed"
 
     def _stop(self, host: Host, name: str) -> None:
         host.service_manager.stop(host, name)
-        self._end_leftovers(host)
-
-    def _end_leftovers(self, host: Host) -> None:
-        """End what is left of our own tree; a stranger's Ray does not carry our mark."""
-        deadline = time.monotonic() + 3.0
-        while host.own_processes() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        left = host.own_processes()
-        if left:
-            host.platform.kill(left)
-        if host.own_processes():
-            raise Failure("Ray's processes %s can't be ended" % host.own_processes(), "reboot the host")
+        ray_removal.end_leftovers(host)
 
 
 class RayHead(RayNode):
@@ -389,11 +381,3 @@ class RayWorker(RayNode):
                 "leave this host out with --limit, or declare that version and `provision apply`",
             )
         return dict(former, dashboard=head["dashboard"], **{ray_history.REVERTED: True})
-
-
-def _remove_temp_dir(entry: Dict[str, Any]) -> None:
-    """Remove the folder of Ray's sessions that a marker's entry names, if we made it."""
-    import shutil
-
-    if entry.get("made_temp_dir"):
-        shutil.rmtree(entry["temp_dir"], ignore_errors=True)

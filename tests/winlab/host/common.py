@@ -51,7 +51,7 @@ def wine_env(cfg):
         "WINEPREFIX": PREFIX,
         "WINEARCH": "win64",
         "WINEDEBUG": "-all",
-        "WINEDLLOVERRIDES": "mscoree=;mshtml=",
+        "WINEDLLOVERRIDES": "mscoree=;mshtml=;taskschd=n",
     }
 
 

@@ -7,7 +7,7 @@ this PowerShell is not simulated", exit code 1:
     exit, exit N, exit $LASTEXITCODE                 $env:X = '...'      $name = '...'
     'text'  "text $env:X"  $env:X  $LASTEXITCODE     Write-Output/Write-Host/echo TEXT
     $PSVersionTable.PSVersion.Major | .ToString()    Restart-Service sshd
-    [Console]::OutputEncoding = [Text.Encoding]::UTF8    the statements about tasks in pstasks.py
+    [Console]::OutputEncoding = [Text.Encoding]::UTF8
 Exit codes as in about_PowerShell_exe: exit N gives N; else -Command and -EncodedCommand give 0, or 1 when the last
 program failed; -File gives 0. -File needs -ExecutionPolicy Bypass (or another permissive one): the default policy
 of Windows clients is Restricted. A script file without BOM is read in the ANSI code page."""
@@ -15,7 +15,6 @@ of Windows clients is Restricted. A script file without BOM is read in the ANSI 
 import base64
 import re
 
-import pstasks
 import tree_sitter
 import tree_sitter_powershell
 from common import unix_path
@@ -192,9 +191,6 @@ class Runner:
 
     def plan(self, text):
         """One statement -> a function that does it."""
-        of_tasks = pstasks.plan(self, text)
-        if of_tasks is not None:
-            return of_tasks
         m = re.fullmatch(r"\$env:(\w+)\s*=\s*(.+)", text, re.I | re.S)
         if m:
             value = self.single(m[2])
@@ -307,9 +303,6 @@ def main(call):
             step()
     except Exit as error:
         return error.args[0]
-    except pstasks.Failed as error:
-        call.err(f"{error}\n")
-        return 1
     except NotSimulated as error:
         call.err(f"stand-in: this PowerShell is not simulated: {error}\n")
         return 1

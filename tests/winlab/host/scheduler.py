@@ -16,6 +16,7 @@ import os
 import subprocess
 import threading
 import time
+import uuid
 
 import taskxml
 from common import (
@@ -35,6 +36,7 @@ from common import (
 )
 
 NEVER_RUN, RUNNING, TERMINATED, REFUSED = 0x41303, 0x41301, 0x41306, 0x800710E0
+TREE = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Schedule\TaskCache\Tree"
 SYSTEM_SIDS = {"S-1-5-18": "SYSTEM", "S-1-5-19": "LOCAL SERVICE", "S-1-5-20": "NETWORK SERVICE"}
 
 
@@ -174,6 +176,7 @@ class Scheduler:
                     continue
                 task.last_run, task.last_result = history.get(path, [None, NEVER_RUN])
                 self.tasks[path.lower()] = task
+                self.remember(path)
 
     def save(self):
         with self.lock:
@@ -194,15 +197,35 @@ class Scheduler:
         with self.lock:
             self.tasks[path.lower()] = task
             self.timers = [t for t in self.timers if t[1] != task.path.lower()]
+        self.remember(task.path)
         self.arm(task, "RegistrationTrigger", "TimeTrigger")
         self.save()
         return task
+
+    def remember(self, path):
+        """Have the registry know the task, as the service does; the folders above it, too."""
+        number = str(uuid.uuid5(uuid.NAMESPACE_OID, path.lower())).upper()
+        self.reg("add", TREE + path, "/v", "Id", "/d", "{%s}" % number, "/f")
+
+    def forget(self, path):
+        self.reg("delete", TREE + path, "/f")
+
+    def reg(self, *words):
+        subprocess.call(
+            [WINE, "reg", *words],
+            env=wine_env(config()),
+            cwd=DRIVE_C,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def delete(self, task):
         with self.lock:
             del self.tasks[task.path.lower()]
             self.timers = [t for t in self.timers if t[1] != task.path.lower()]
         os.unlink(self.file(task.path))
+        self.forget(task.path)
         self.save()
 
     # --- running ----------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import traceback
 
 sys.path[:0] = ["/opt/stand-in", "/opt/stand-in-site"]
 import advfirewall  # noqa: E402
+import comtasks  # noqa: E402
 import icacls  # noqa: E402
 import powershell  # noqa: E402
 import scheduler  # noqa: E402
@@ -43,6 +44,7 @@ SHIMS = {
     "whoami": tools.whoami,
     "tar": tools.tar,
     "powershell": powershell.main,
+    "com": comtasks.main,
 }
 
 

@@ -151,10 +151,10 @@ class Windows(Platform):
 
     def clean(self, root: str, purge: bool) -> List[str]:
         from provisioner.remote import files
-        from provisioner.remote.folders import remove_if_empty
+        from provisioner.remote.folders import remove, remove_if_empty
 
         for folder in OURS if purge else ("store",):  # an environment that is kept needs no wheels any more
-            files.remove_tree(os.path.join(root, folder))
+            remove(os.path.join(root, folder), self.holders)
         if self._lock_file is not None:  # last, and not before it is closed: what is open can't be removed
             self._lock_file.close()
         for name in ("python.json", "lock"):
@@ -219,6 +219,11 @@ class Windows(Platform):
         from provisioner.remote.platforms.windows import processes
 
         processes.kill(pids)
+
+    def holders(self, path: str) -> str:
+        from provisioner.remote.platforms.windows.holders import holders
+
+        return holders(path)
 
     def port_owner(self, port: int) -> str:
         from provisioner.remote.platforms.windows import processes

@@ -21,6 +21,13 @@ LISTENING = 3
 """TCP_TABLE_OWNER_PID_LISTENER."""
 TOO_SMALL = 122
 """ERROR_INSUFFICIENT_BUFFER."""
+ACCESS_DENIED = 5
+ENABLED, ADJUST_PRIVILEGES = 2, 0x20
+"""SE_PRIVILEGE_ENABLED, TOKEN_ADJUST_PRIVILEGES."""
+OPENS_ALL: List[bool] = []
+"""Whether we may open every process, once that was asked."""
+UNKNOWN = "<no description>"
+"""What ctypes.FormatError says of a code that the system has no words for."""
 LIBRARIES: Dict[str, Any] = {}
 
 
@@ -46,6 +53,12 @@ def library(name: str) -> Any:
     if name not in LIBRARIES:
         LIBRARIES[name] = vars(ctypes)["WinDLL"](name, use_last_error=True)
     return LIBRARIES[name]
+
+
+def meaning(code: int) -> str:
+    """Return what the system says of an error code or an HRESULT, in its language; empty if it knows nothing."""
+    words = vars(ctypes).get("FormatError", lambda _: UNKNOWN)(code - (1 << 32) if code >> 31 else code)
+    return "" if words == UNKNOWN else " ".join(words.split()).rstrip(".")
 
 
 def _kernel() -> Any:
@@ -83,11 +96,49 @@ class _Opened:
 
     def __enter__(self) -> int:
         self.handle: int = self._kernel.OpenProcess(self._rights, False, self._pid) or 0
+        if not self.handle and vars(ctypes)["get_last_error"]() == ACCESS_DENIED and may_open_all():
+            self.handle = self._kernel.OpenProcess(self._rights, False, self._pid) or 0
         return self.handle
 
     def __exit__(self, *_: object) -> None:
         if self.handle:
             self._kernel.CloseHandle(self.handle)
+
+
+class _Privilege(ctypes.Structure):
+    """TOKEN_PRIVILEGES with one of them."""
+
+    _fields_ = [("count", wintypes.DWORD), ("id", ctypes.c_byte * 8), ("attributes", wintypes.DWORD)]
+
+
+def may_open_all() -> bool:
+    """Have this program open processes of other accounts, and of the system; False if it has no right to.
+
+    An administrator's programs have that right (SeDebugPrivilege), but not before they ask for it.
+    """
+    if not OPENS_ALL:
+        OPENS_ALL.append(_enabled("SeDebugPrivilege"))
+    return OPENS_ALL[0]
+
+
+def _enabled(name: str) -> bool:
+    kernel, security, token = _kernel(), library("advapi32"), wintypes.HANDLE()
+    kernel.GetCurrentProcess.restype = wintypes.HANDLE
+    security.OpenProcessToken.argtypes = (wintypes.HANDLE, wintypes.DWORD, ctypes.c_void_p)
+    security.AdjustTokenPrivileges.argtypes = (
+        wintypes.HANDLE, wintypes.BOOL, ctypes.c_void_p, wintypes.DWORD, ctypes.c_void_p, ctypes.c_void_p,
+    )  # fmt: skip
+    wanted = _Privilege(count=1, attributes=ENABLED)
+    if not security.OpenProcessToken(kernel.GetCurrentProcess(), ADJUST_PRIVILEGES, ctypes.byref(token)):
+        return False
+    try:
+        if not security.LookupPrivilegeValueW(None, ctypes.c_wchar_p(name), ctypes.byref(wanted, 4)):
+            return False
+        vars(ctypes)["set_last_error"](0)
+        done = security.AdjustTokenPrivileges(token, False, ctypes.byref(wanted), 0, None, None)
+        return bool(done) and vars(ctypes)["get_last_error"]() == 0  # else ERROR_NOT_ALL_ASSIGNED
+    finally:
+        kernel.CloseHandle(token)
 
 
 def program_of(pid: int) -> str:

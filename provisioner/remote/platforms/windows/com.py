@@ -32,8 +32,6 @@ THE_VALUE = -3
 IN_THIS_OR_A_SERVICE = 1 | 4
 EXCEPTION = 0x80020009
 """DISP_E_EXCEPTION: the object itself says what is wrong."""
-UNKNOWN = "<no description>"
-"""What ctypes.FormatError says of a code that the system has no words for."""
 EMPTY, NULL, I4, BSTR, DISPATCH, BOOL, I8 = 0, 1, 3, 8, 9, 11, 20
 NUMBERS = {2: (2, True), I4: (4, True), 16: (1, True), 17: (1, False), 18: (2, False), 19: (4, False), I8: (8, True),
            21: (8, False), 22: (4, True), 23: (4, False)}  # fmt: skip
@@ -50,9 +48,8 @@ class ComError(Failure):
     """
 
     def __init__(self, what: str, code: int, said: str = "") -> None:
-        told = " ".join((said or vars(ctypes)["FormatError"](code - (1 << 32) if code >> 31 else code)).split())
-        known = ": " + told.rstrip(".") if told != UNKNOWN else ""
-        super().__init__("%s%s (0x%08X)" % (what, known, code))
+        told = " ".join(said.split()).rstrip(".") or calls.meaning(code)
+        super().__init__("%s%s (0x%08X)" % (what, ": " + told if told else "", code))
         self.code = code
 
 

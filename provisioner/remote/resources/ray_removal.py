@@ -1,0 +1,45 @@
+"""Ending what is left of a node, and removing the folders it was kept in."""
+
+from __future__ import annotations
+
+import time
+
+from provisioner.remote import folders
+from provisioner.remote.failure import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict
+
+    from provisioner.remote.host import Host
+
+GRACE = 3.0
+"""Seconds for processes that were told to end."""
+
+
+def end_leftovers(host: Host) -> None:
+    """End what is left of our own tree; a stranger's Ray does not carry our mark."""
+    deadline = time.monotonic() + GRACE
+    while host.own_processes() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    left = host.own_processes()
+    if left:
+        host.platform.kill(left)
+    if host.own_processes():
+        raise Failure("Ray's processes %s can't be ended" % host.own_processes(), "reboot the host")
+
+
+def remove_temp_dir(host: Host, entry: Dict[str, Any]) -> None:
+    """Remove the folder of Ray's sessions that a marker's entry names, if we made it.
+
+    Raises:
+        Failure: something in it can't be removed.
+    """
+    if entry.get("made_temp_dir"):
+        folders.remove(entry["temp_dir"], host.platform.holders)
+
+
+def remove_folders(host: Host) -> None:
+    """Remove the specification, the launcher and the logs; Failure if something there can't be removed."""
+    for name in ("service", "log"):
+        folders.remove(host.path(name), host.platform.holders)
