@@ -28,8 +28,9 @@ from provisioner.inventory.model import Host, Inventory, RayOptions, Secret
 from provisioner.playbook.model import Playbook
 from provisioner.ray import start
 from provisioner.transport.choice import Choice
-from provisioner.transport.connect import Connector, Target
+from provisioner.transport.connect import Connector
 from provisioner.transport.session import Become
+from provisioner.transport.target import Target
 
 ASK_LIMIT = 20.0
 """Seconds for one host to answer another's question."""

@@ -15,8 +15,9 @@ from provisioner.engine.switchboard import Switchboard
 from provisioner.events import Event
 from provisioner.inventory.model import Host
 from provisioner.transport.choice import Choice
-from provisioner.transport.connect import Connector, Target
+from provisioner.transport.connect import Connector
 from provisioner.transport.session import Become
+from provisioner.transport.target import Target
 
 
 class Packages(Protocol):

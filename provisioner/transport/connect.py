@@ -8,45 +8,24 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fabric import Config, Connection
 from paramiko import (
-    AuthenticationException,
     BadHostKeyException,
-    PasswordRequiredException,
     SSHConfig,
     SSHException,
     Transport,
 )
-from paramiko.ssh_exception import NoValidConnectionsError
 
 from provisioner.errors import Unreachable
 from provisioner.portable import system_file
 from provisioner.transport.hostkeys import KnownHosts, changed
+from provisioner.transport.refusals import explain
+from provisioner.transport.target import Target
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else its tracebacks reach the user's terminal
-
-
-@dataclass(frozen=True)
-class Target:
-    """How to reach one host; secrets in clear, for it lives only while the connection is made.
-
-    ``None`` leaves a value to ssh_config and OpenSSH's defaults. ``jump`` is written as for ``ssh -J``.
-    """
-
-    name: str
-    address: str
-    user: str | None = None
-    port: int | None = None
-    key: Path | None = None
-    passphrase: str | None = None
-    password: str | None = None
-    jump: str | None = None
-    known_hosts: Path | None = None
-    config: Path | None = None
 
 
 class Connector:
@@ -193,7 +172,6 @@ def _split_port(place: str) -> tuple[str, int | None]:
 @contextmanager
 def _explained(target: Target, connection: Connection) -> Iterator[None]:
     """Turn whatever keeps us out into an Unreachable with the host's name."""
-    where = f"{connection.user}@{connection.host}:{connection.port}"
     try:
         yield
     except Unreachable as error:
@@ -203,34 +181,5 @@ def _explained(target: Target, connection: Connection) -> Iterator[None]:
         known = changed(name, error.key, error.expected_key)
         raise Unreachable(known.message, remedy=known.remedy, host=target.name) from None
     except (SSHException, OSError, EOFError, ValueError) as error:
-        message, remedy = _explain(error, where, target)
+        message, remedy = explain(error, connection, target)
         raise Unreachable(message, remedy=remedy, host=target.name) from None
-
-
-def _explain(error: Exception, where: str, target: Target) -> tuple[str, str]:
-    """Return what happened and what to do."""
-    by_hand = f"try it by hand: ssh {'-p ' + str(target.port) + ' ' if target.port else ''}{where.rsplit(':', 1)[0]}"
-    if isinstance(error, PasswordRequiredException):
-        return f"the key for {where} is protected by a passphrase", (
-            "add it to the ssh-agent (ssh-add), or give `ssh: {passphrase: {from_env: NAME}}`"
-        )
-    if isinstance(error, AuthenticationException) and "timeout" not in str(error):
-        return f"{where} does not accept the key or password that we offered", (
-            f"check `ssh: user, key, password` in the inventory; {by_hand}"
-        )
-    if isinstance(error, socket.gaierror):
-        return f"the name {where.split('@', 1)[1]} is unknown", "give the host an `address:`, or mend the name service"
-    cause: object = error
-    if isinstance(error, NoValidConnectionsError) and error.errors:
-        cause = next(iter(error.errors.values()))
-    if isinstance(cause, ConnectionRefusedError):
-        return f"{where} refused the connection", "is the SSH server running there, and on that port?"
-    if isinstance(cause, (TimeoutError, AuthenticationException)):
-        return f"{where} did not answer in time", f"is the machine on, and its SSH port open for this one? {by_hand}"
-    if "banner" in str(error) or "No existing session" in str(error):  # paramiko's words when its time is over
-        return f"what answers at {where} is no SSH server, or an overloaded one", by_hand
-    if isinstance(error, ValueError) or "Invalid key" in str(error) or (isinstance(error, OSError) and error.filename):
-        why = str(getattr(error, "strerror", None) or error)
-        settings = "`ssh: key` and `passphrase`" if target.passphrase else "`ssh: key`"
-        return f"the key for {where} can't be read: {why}", f"check {settings} in the inventory"
-    return f"no connection to {where}: {str(cause) or type(cause).__name__}", by_hand

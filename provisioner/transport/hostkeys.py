@@ -12,7 +12,8 @@ from paramiko.hostkeys import HostKeyEntry
 from platformdirs import user_data_path
 
 from provisioner.errors import Unreachable
-from provisioner.portable import system_file
+from provisioner.portable import command_line, system_file
+from provisioner.transport.refusals import key_of_host
 
 
 def own_file() -> Path:
@@ -78,7 +79,7 @@ class _Policy(MissingHostKeyPolicy):
         if not self._accept:
             raise Unreachable(
                 f"the host key of {hostname} is unknown: {key.get_name()} {fingerprint(key)}",
-                remedy="compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host, then run again "
+                remedy=f"compare it with `{key_of_host(client, key)}` on the host, then run again "
                 "with --accept-new-host-keys",
             )
         remember(hostname, key)
@@ -96,8 +97,14 @@ def remember(hostname: str, key: PKey) -> None:
 
 def changed(hostname: str, shown: PKey, known: PKey) -> Unreachable:
     """Return the error for a host that shows another key than it did."""
+    forget = ["ssh-keygen", "-R", hostname, *(["-f", str(own_file())] if _is_ours(hostname) else [])]
     return Unreachable(
         f"the host key of {hostname} has CHANGED: it shows {fingerprint(shown)}, known is {fingerprint(known)}; "
         "somebody may be listening in, or the machine was installed anew",
-        remedy=f"if you know why, forget the old key: ssh-keygen -R '{hostname}' (ours are in {own_file()})",
+        remedy=f"if you know why, forget the old key: {command_line(forget)}",
     )
+
+
+def _is_ours(hostname: str) -> bool:
+    """Tell whether a host's key is in our own known_hosts."""
+    return own_file().is_file() and any(name == hostname for name, _ in _read(own_file()))

@@ -13,12 +13,13 @@ from paramiko import SFTPClient, SSHException
 from provisioner.errors import HostFailed, ProvisionError, Unreachable
 from provisioner.transport import delivery, program
 from provisioner.transport.choice import Choice, NothingThere
-from provisioner.transport.connect import Connector, Target
+from provisioner.transport.connect import Connector
 from provisioner.transport.firstcontact import FirstContact
 from provisioner.transport.home import HOME
 from provisioner.transport.shell import Shell
 from provisioner.transport.starter import SILENCE, Become, Started, Starter
 from provisioner.transport.systems import System, at_second_glance, system_of
+from provisioner.transport.target import Target
 from provisioner.transport.wire import Message
 
 __all__ = ["SILENCE", "Become", "NothingThere", "Session", "open_session"]

@@ -9,9 +9,9 @@ from fabric import Connection
 from paramiko import Channel
 
 from provisioner.errors import HostFailed, Unreachable
-from provisioner.transport.connect import Target
 from provisioner.transport.shell import Shell, last_line
 from provisioner.transport.systems import System
+from provisioner.transport.target import Target
 from provisioner.transport.wire import Message, Wire
 
 PROMPT = "provision-sudo-password:"

@@ -23,8 +23,9 @@ from provisioner.sandbox.server import Connection, Served
 from provisioner.sandbox.session import Sessions
 from provisioner.transport import program
 from provisioner.transport.choice import Choice, Parcel
-from provisioner.transport.connect import Connector, Target
+from provisioner.transport.connect import Connector
 from provisioner.transport.session import Session, open_session
+from provisioner.transport.target import Target
 from tests import interpreters
 
 Make = Callable[..., "Bare"]

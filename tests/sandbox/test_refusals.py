@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from provisioner.errors import Unreachable
 from provisioner.sandbox import Sandbox, SandboxHost
 from provisioner.sandbox.keys import ensure_key
-from provisioner.transport.connect import Connector, Target
+from provisioner.transport.connect import Connector
+from provisioner.transport.target import Target
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +106,15 @@ def test_a_changed_host_key_is_refused_always(target: Target, host: SandboxHost,
     for accept_new in (False, True):
         error = refusal(replace(target, known_hosts=known), accept_new=accept_new)
         assert f"the host key of [127.0.0.1]:{host.port} has CHANGED" in error.message
-        assert f"ssh-keygen -R '[127.0.0.1]:{host.port}'" in error.remedy
+        assert error.remedy.endswith(f": ssh-keygen -R '[127.0.0.1]:{host.port}'")
+
+
+def test_a_key_of_ours_is_forgotten_in_our_own_file(target: Target, host: SandboxHost, tmp_path: Path) -> None:
+    ours = tmp_path / "data" / "provision" / "known_hosts"
+    ours.parent.mkdir(parents=True)
+    ours.write_text(f"[127.0.0.1]:{host.port} {ensure_key(tmp_path / 'stranger')}\n")
+    error = refusal(replace(target, known_hosts=None))
+    assert error.remedy.endswith(f": ssh-keygen -R '[127.0.0.1]:{host.port}' -f {ours}")
 
 
 def test_a_new_host_key_is_remembered_on_request(target: Target, host: SandboxHost, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import Unreachable
-from provisioner.transport.connect import Connector, Target
+from provisioner.transport.connect import Connector
+from provisioner.transport.target import Target
 
 LIMIT = 20.0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import socket
 import threading
 import time
 import zipfile
@@ -15,16 +14,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paramiko import AuthenticationException, SSHException
-from paramiko.ssh_exception import NoValidConnectionsError
+from paramiko import SSHException
 
 from provisioner.artifacts.slice import Slice
 from provisioner.errors import HostFailed, ProvisionError, Unreachable
 from provisioner.transport import connect, program, wire
-from provisioner.transport.connect import Target
 from provisioner.transport.shell import Said, Shell
 from provisioner.transport.starter import Refusal, Starter
 from provisioner.transport.systems import Posix
+from provisioner.transport.target import Target
 from provisioner.transport.wire import Wire
 
 
@@ -260,27 +258,6 @@ def commands_of_a_bare_host() -> list[str]:
     system.remove(shell, "a")
     assert len(said) == 8
     return said
-
-
-@pytest.mark.parametrize(
-    ("error", "message", "remedy"),
-    [
-        (NoValidConnectionsError({("h", 22): ConnectionRefusedError(111, "x")}), "kim@h:22 refused", "SSH server"),
-        (NoValidConnectionsError({("h", 22): TimeoutError("x")}), "kim@h:22 did not answer in time", "machine on"),
-        (NoValidConnectionsError({("h", 22): OSError(113, "No route to host")}), "No route to host", "by hand"),
-        (TimeoutError("timed out"), "kim@h:22 did not answer in time", "machine on"),
-        (socket.gaierror(-2, "Name or service not known"), "the name h:22 is unknown", "address:"),
-        (AuthenticationException("x"), "kim@h:22 does not accept the key or password", "ssh -p 2222 kim@h"),
-        (AuthenticationException("Authentication timeout."), "kim@h:22 did not answer in time", "by hand"),
-        (SSHException("Error reading SSH protocol banner"), "what answers at kim@h:22 is no SSH server", "by hand"),
-        (SSHException("Incompatible ssh peer"), "no connection to kim@h:22: Incompatible ssh peer", "by hand"),
-        (EOFError(), "no connection to kim@h:22: EOFError", "by hand"),
-    ],
-)
-def test_errors_are_explained(error: Exception, message: str, remedy: str) -> None:
-    told = connect._explain(error, "kim@h:22", Target("w1", "h", "kim", 2222))
-    assert message in told[0]
-    assert remedy in told[1]
 
 
 @pytest.mark.parametrize(
