@@ -12,6 +12,7 @@ Tone = Literal["", "good", "change", "bad", "note", "quiet", "title"]
 MANY = 40
 """With more hosts than this, hosts of which the same is to be said share a line."""
 
+NOTHING = "(none)"
 SYMBOLS = {"add": "+", "change": "~", "remove": "-"}
 _ACTION_TONES: dict[str, Tone] = {"add": "good", "change": "change", "remove": "bad"}
 _STATUS_TONES: dict[str, Tone] = {"ok": "good", "changed": "change", "skipped": "quiet"}
@@ -37,11 +38,11 @@ def status_tone(status: str) -> Tone:
 
 
 def difference_line(difference: Difference, prefix: str) -> Line:
-    """``+ variable RAY_X=1`` or ``~ Ray: 2.48 -> 2.49 (stops ray-worker)``."""
+    """``+ variable RAY_X: 1`` or ``~ Ray: 2.48 -> 2.49 (stops ray-worker)``; a change always has both sides."""
     before, after = flat(difference.before), flat(difference.after)
     text = flat(difference.what)
-    if before and after:
-        text += f": {before} -> {after}"
+    if (before and after) or (difference.action == "change" and (before or after)):
+        text += f": {before or NOTHING} -> {after or NOTHING}"
     elif (before or after) and not text.endswith(before or after):
         text += f": {before or after}"
     if difference.stops:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,12 +42,37 @@ def test_members_that_were_dropped_or_moved_are_found(tmp_path: Path) -> None:
     members = make("members", members=moved, dashboard=NOBODY)
     assert shown(members.observe(host)) == [
         ("remove", "member old", "dropped from the inventory", ""),
-        ("change", "how to reach", "", "ctl"),
+        ("change", "member ctl: address", "10.0.0.1", "10.0.0.7"),
     ]
     assert host.shared["dropped"] == {"old": {"address": "10.0.0.9"}}
     world.controller.answers["controller", "undropped"] = {"old": {"address": "10.0.0.9"}}
     members.ensure(world.host())
     assert [each["what"] for each in members.observe(world.host())] == ["member old"], "it could not be taken down"
+
+
+MANY = {f"w{number}": {"address": f"10.0.1.{number}", "account": None} for number in range(7)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({"w1": {"account": None}}, {"w1": {"account": "SYSTEM"}}, [("member w1: account", "", "SYSTEM")]),
+        ({"w1": {"become": True, "root": "/a"}}, {"w1": {"become": False, "root": None}},
+         [("member w1: become", "yes", "no"), ("member w1: root", "/a", "")]),
+        (MANY, {name: {**how, "account": "kim"} for name, how in MANY.items()},
+         [("members w0, w1, w2, w3, w4 and 2 more: account", "", "kim")]),
+        (MANY, {name: {**how, "address": f"{name}.lab"} for name, how in MANY.items()},
+         [("members w0, w1, w2, w3, w4 and 2 more: address", "as remembered", "as declared")]),
+    ],
+    ids=["account", "become and root", "the same of many", "another of each"],
+)  # fmt: skip
+def test_what_is_new_about_members_is_told(before: Any, after: Any, told: list[Any], tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.controller.answers["controller", "undropped"] = {}
+    declared = [{name: {"address": "x", **how} for name, how in each.items()} for each in (before, after)]
+    make("members", members=declared[0], dashboard=NOBODY).ensure(world.host())
+    found = make("members", members=declared[1], dashboard=NOBODY).observe(world.host())
+    assert shown(found) == [("change", *each) for each in told]
 
 
 @pytest.mark.parametrize(

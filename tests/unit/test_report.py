@@ -30,11 +30,18 @@ from provisioner.events import (
 )
 from provisioner.report import Reports, open_reports
 from provisioner.report.jsondoc import JsonReport
+from provisioner.report.lines import difference_line
 from provisioner.report.plain import PlainReport
 
 ADD = Difference("w1", "Variables", "add", "variable RAY_X=1")
 CHANGE = Difference("w1", "Ray", "change", "Ray", "2.48", "2.49", "ray-worker")
 REMOVE = Difference("w1", "Firewall", "remove", "rule", before="ray-6379")
+ONE_SIDED = [
+    (Difference("w1", "Ray", "change", "ray env X", after="1"), "~ ray env X: (none) -> 1"),
+    (Difference("w1", "Ray", "change", "ray env X", "1"), "~ ray env X: 1 -> (none)"),
+    (Difference("w1", "Ray", "add", "ray env X", after="1"), "+ ray env X: 1"),
+    (Difference("w1", "Ray", "remove", "ray env X", "1", stops="Ray on w1"), "- ray env X: 1 (stops Ray on w1)"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +111,11 @@ LINES: list[tuple[Event, list[str], list[str]]] = [
 def test_a_line_per_event(event: Event, quiet: list[str], verbose: list[str]) -> None:
     assert plain(started(), event)[1:] == quiet
     assert plain(started(), event, verbose=1)[1:][: len(verbose)] == verbose
+
+
+@pytest.mark.parametrize(("difference", "text"), ONE_SIDED)
+def test_a_difference_shows_its_direction(difference: Difference, text: str) -> None:
+    assert difference_line(difference, "").text == text
 
 
 def test_a_host_does_not_repeat_what_its_task_said() -> None:

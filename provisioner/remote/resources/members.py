@@ -14,13 +14,17 @@ from provisioner.remote.resources.ray_state import fetch_nodes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List
+    from typing import Any, Dict, List, Tuple
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
     from provisioner.remote.resources.ray_state import Node
 
     Known = Dict[str, Dict[str, Any]]
+
+
+FEW = 5
+"""Members, or changes of a kind, that are named one by one."""
 
 
 class Members(Resource):
@@ -38,10 +42,7 @@ class Members(Resource):
         added = [name for name in wanted if name not in known]
         if added:
             found.append(difference("add", "members", after=_few(added)))
-        moved = [name for name in wanted if name in known and known[name] != wanted[name]]
-        if moved:
-            found.append(difference("change", "how to reach", after=_few(moved)))
-        return found
+        return found + _changes(known, wanted)
 
     def ensure(self, host: Host) -> str:
         kept: Known = host.wire.ask("controller", "undropped", None, 600.0)
@@ -95,5 +96,30 @@ def _recorded(host: Host) -> Known:
     return {name: how for name, how in members.items() if isinstance(how, dict) and "address" in how}
 
 
+def _changes(known: Known, wanted: Known) -> List[Difference]:
+    """Return what is new about members that are known; what is the same of several, or too much to list, once."""
+    told: Dict[str, Dict[Tuple[str, str], List[str]]] = {}
+    for name in wanted:
+        before, after = known.get(name, wanted[name]), wanted[name]
+        for key in sorted({*before, *after}):
+            if before.get(key) != after.get(key):
+                values = _shown(before.get(key)), _shown(after.get(key))
+                told.setdefault(key, {}).setdefault(values, []).append(name)
+    found = []
+    for key, changes in told.items():
+        everybody = [name for names in changes.values() for name in names]
+        listed = changes if len(changes) <= FEW else {("as remembered", "as declared"): everybody}
+        for values, names in listed.items():
+            who = "member%s %s" % ("s"[: len(names) - 1], _few(names))
+            found.append(difference("change", "%s: %s" % (who, key), *values))
+    return found
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
 def _few(names: List[str]) -> str:
-    return ", ".join(names[:5]) + (" and %d more" % (len(names) - 5) if len(names) > 5 else "")
+    return ", ".join(names[:FEW]) + (" and %d more" % (len(names) - FEW) if len(names) > FEW else "")

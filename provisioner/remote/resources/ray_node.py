@@ -83,7 +83,7 @@ class RayNode(Resource):
         if now is None and not state["active"]:
             return [difference("add", "Ray %s" % self.role, after="service %s" % name)]
         stops = "Ray on %s" % host.name if state["active"] else ""
-        found = [difference("change", *change, stops=stops) for change in ray_spec.changes(now or {}, wanted)]
+        found = [difference(*change, stops=stops) for change in ray_spec.changes(now or {}, wanted)]
         if not service.is_whole(host, name, state):
             found.append(difference("change", "service %s" % name, "edited or incomplete", "as declared", stops))
         elif state.get("stale"):

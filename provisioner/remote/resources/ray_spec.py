@@ -63,19 +63,22 @@ def fits(spec: Spec, other: Spec) -> bool:
     return bool(mine["python"] == theirs["python"])
 
 
-def changes(now: Spec, wanted: Spec) -> List[Tuple[str, str, str]]:
-    """Return (what, before, after) for everything a node is started with that differs; secrets stay hidden."""
+def changes(now: Spec, wanted: Spec) -> List[Tuple[str, str, str, str]]:
+    """Return (action, what, before, after) for everything a node is started with that differs; secrets stay hidden."""
     if not now:
-        return [("Ray's start", "unknown", "as declared")]
+        return [("change", "Ray's start", "unknown", "as declared")]
     secret = {*now.get("secret", ()), *wanted["secret"]}
     before, after = _facets(now), _facets(wanted)
-    differ = [name for name in sorted({**before, **after}) if before.get(name) != after.get(name)]
-    return [
-        ("ray " + name, "another secret", "a secret")
-        if name in secret
-        else (name if name in ("Ray", "Python") else "ray " + name, before.get(name, ""), after.get(name, ""))
-        for name in differ
-    ]
+    told = []
+    for name in sorted({**before, **after}):
+        if before.get(name) == after.get(name):
+            continue
+        action = "change" if name in before and name in after else "add" if name in after else "remove"
+        values = before.get(name, ""), after.get(name, "")
+        if name in secret:
+            values = "another secret" * (name in before), "a secret" * (name in after)
+        told.append((action, name if name in ("Ray", "Python") else "ray " + name, *values))
+    return told
 
 
 def _facets(spec: Spec) -> Dict[str, str]:
