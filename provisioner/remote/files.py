@@ -10,11 +10,21 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Callable, Tuple
 
 PATIENCE = 5.0
 """Seconds for others to let go of a file."""
 PAUSE = 0.05
+
+
+def create_aside(path: str, mode: int) -> Tuple[int, str]:
+    """Make a file that will take the place of another one; returns its descriptor, for writing, and its path."""
+    if os.name == "nt":
+        from provisioner.remote.platforms.windows import access, guard
+
+        return guard.create_aside(path, mode, access.is_elevated())
+    aside = "%s.part%d" % (path, os.getpid())
+    return os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), aside
 
 
 def replace(source: str, target: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from provisioner.remote.files import replace, unlink
+from provisioner.remote.files import create_aside, replace, unlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,10 +69,13 @@ class Marker:
 
 
 def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Replace a file in one step and make sure it survives a power cut; a link stays, what it points to is replaced."""
+    """Replace a file in one step and make sure it survives a power cut; a link stays, what it points to is replaced.
+
+    On Windows ``mode`` only says whether others may use it at all (then the list that was there, or the folder's,
+    stays in force).
+    """
     path = os.path.realpath(path)
-    aside = "%s.part%d" % (path, os.getpid())
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), mode)
+    descriptor, aside = create_aside(path, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -80,5 +83,12 @@ def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
             os.fsync(file.fileno())
         replace(aside, path)
     except BaseException:
-        os.unlink(aside)
+        _discard(aside)
         raise
+
+
+def _discard(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        return  # what went wrong before is to be told, not this

@@ -89,11 +89,10 @@ def write_spec(host: Host, name: str, spec: Dict[str, Any]) -> None:
     content = json.dumps(spec, indent=1, sort_keys=True).encode("utf-8")
     for path in (spec_path(host, name), copy_path(host, name)):
         host.write(path, content, 0o600)
-    host.platform.give(copy_path(host, name), host.account)
-    host.platform.give(host.folder("log"), host.account)
+    host.platform.admit(copy_path(host, name), host.account)
+    host.platform.make_folder(host.path("log"), host.account)
     if not os.path.isdir(spec["temp_dir"]):
-        os.makedirs(spec["temp_dir"], mode=0o755)
-        host.platform.give(spec["temp_dir"], host.account)
+        host.platform.make_folder(spec["temp_dir"], host.account)
 
 
 def log_tail(host: Host, name: str, lines: int = 12) -> List[str]:

@@ -19,7 +19,7 @@ from .windows_host import Host
 NAMESPACE = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 ROOT = r"C:\provision\lab"
 ARGV = [rf"{ROOT}\env\3.11.9-0a1b\Scripts\python.exe", "-I", "-S", rf"{ROOT}\service\launch.py", "supervise",
-        rf"{ROOT}\service\ray-lab.run.json", rf"{ROOT}\service\ray-lab.state",
+        rf"{ROOT}\service\ray-lab.run.json", rf"{ROOT}\run\ray-lab.state",
         rf"{ROOT}\service\ray-lab.hold"]  # fmt: skip
 SID = "S-1-5-21-1004336348-1177238915-682003330-1001"
 ORDER = {

@@ -29,8 +29,11 @@ class Windows:
     def privileged(self) -> bool:
         return self.elevated
 
-    def shield(self, path: str, mode: int) -> None:
-        Path(path).chmod(mode)
+    def make_folder(self, path: str, account: str) -> None:
+        Path(path).mkdir(parents=True, exist_ok=True)
+
+    def admit(self, path: str, account: str) -> None:
+        assert Path(path).is_file()
 
 
 class Host:
@@ -53,3 +56,4 @@ class Host:
     def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
         Path(path).parent.mkdir(exist_ok=True)
         Path(path).write_bytes(data)
+        Path(path).chmod(mode)

@@ -85,8 +85,8 @@ def _needed(name: str) -> bool:
 
 def _compile(work: Path, home: Path) -> None:
     """Compile the launchers and the forwarder, whose exports are those of the real DLL."""
-    compile_program("python", home / "python.exe")
-    compile_program("python", home / "pythonw.exe", "-mwindows")
+    compile_program("python", home / "python.exe", "-lws2_32")
+    compile_program("python", home / "pythonw.exe", "-mwindows", "-lws2_32")
     nt = home / "Lib/venv/scripts/nt"
     compile_program("venvlauncher", nt / "python.exe")
     for name in ("pythonw", "venvlauncher", "venvwlauncher"):

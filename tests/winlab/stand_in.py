@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,7 +26,8 @@ FIRST_ADDRESS = 170
 """The last number of the first stand-in's address; those below belong to Linux hosts."""
 CONFIG = "etc/stand-in.json"
 PROGRAMS = "opt/stand-in"
-STATE = "var/lib/stand-in"
+LIST = "user.list"
+"""The extended attribute that holds what a file was given for an access list; see host/lists.py."""
 READY = "run/stand-in/ready"
 SSHD_LOG = "var/log/sshd.log"
 INSIDE = ["/usr/bin/env", "-i", "HOME=/root", "PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LANG=C.UTF-8"]
@@ -276,9 +278,10 @@ class StandIn(Machine):
         upper = self.folder / "upper" / DRIVE_C
         found = {f"C:{name}": entry for name, entry in disk(upper, *lowers).items() if not NOISE.search(name)}
         found.update(self._registry())
-        for name, data in self._state("acls"):
-            if self.path(f"C:{name}").exists():  # an access list goes with its file
-                found[f"acls {name}"] = Entry("state", digest=json.dumps(data, sort_keys=True))
+        for path in [upper, *upper.rglob("*")]:
+            with suppress(OSError):
+                data = os.getxattr(path, LIST, follow_symlinks=False).decode()
+                found[f"acls /{path.relative_to(upper).as_posix().lower()}"] = Entry("state", digest=data)
         for rule in self.firewall():
             found[f"firewall {rule['Name'][0]}"] = Entry("state", digest=json.dumps(rule, sort_keys=True))
         return found
@@ -297,12 +300,6 @@ class StandIn(Machine):
         text = file.read_bytes().decode("utf-16")
         file.unlink()
         return text
-
-    def _state(self, kind: str) -> Iterable[tuple[str, dict[str, str]]]:
-        with suppress(FileNotFoundError):
-            data = json.loads((self._root / STATE / f"{kind}.json").read_text(encoding="utf-8"))
-            return list(data.items()) if isinstance(data, dict) else [(rule["name"], rule) for rule in data]
-        return []
 
     def _registry(self) -> Listing:
         lines = [f'regedit /E Z:\\run\\stand-in\\{n}.reg "{key}"' for n, key in enumerate(registry.LOOKED_AT)]

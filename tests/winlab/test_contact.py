@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -100,11 +99,9 @@ def assert_as_declared(place: Place) -> None:
 
 
 def allowed(place: Place) -> set[str]:
-    """Return who may use the root: it was limited before it had its name, and the stand-in keeps such by name."""
-    lists = json.loads(place.stand_in.inside(["cat", "/var/lib/stand-in/acls.json"]).stdout)
-    (entries,) = (each["entries"] for name, each in lists.items() if name.endswith("/provision/lab.part"))
-    assert all(rights == "(OI)(CI)F" for _, rights in entries)
-    return {account.lstrip("*") for account, _ in entries}
+    """Return who may do what with the root, as icacls tells it."""
+    said = place.stand_in.exec(["icacls", ROOT]).stdout.replace(ROOT, "")
+    return {line.strip() for line in said.splitlines() if ":(" in line}
 
 
 def assert_gone(place: Place) -> None:
@@ -122,7 +119,9 @@ def test_from_a_bare_machine_and_back(place: Make, options: dict[str, Any]) -> N
     here = place(**options)
     applied = here.cluster.apply("--yes", *here.flags)
     assert [task for _, task in applied.changed()] == ["Python", "Packages", "A file", "A command"]
-    assert allowed(here) == {"S-1-5-32-544", "S-1-5-18", "S-1-5-21-0-0-0-1000"}
+    account = f"{here.stand_in.name.upper()}\\{here.stand_in.user}"
+    all_of_them = {r"BUILTIN\Administrators:(OI)(CI)(F)", r"NT AUTHORITY\SYSTEM:(OI)(CI)(F)"}
+    assert allowed(here) == all_of_them | {"OWNER RIGHTS:(OI)(CI)(RX)", f"{account}:(OI)(CI)(RX)"}
     assert_as_declared(here)
     assert_gone(here)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Opening = Dict[str, Any]
 
-OURS = ("before", "env", "log", "python", "ray", "service", "store")
+OURS = ("before", "env", "log", "python", "ray", "run", "service", "store")
 """Folders that we make under the root; whatever else is there is somebody's."""
 PROCESSORS = {"amd64": "x86_64", "arm64": "aarch64"}
 """Other names of what the rest of the program knows as x86_64 and aarch64."""
@@ -211,6 +211,28 @@ class Platform:
 
         os.makedirs(root, mode=0o755, exist_ok=True)
 
+    def root_differences(self, host: Host) -> List[Difference]:
+        """Return in what the accounts that may use the root's folders are not those that should; changes nothing."""
+        return []
+
+    def secure_root(self, host: Host) -> None:
+        """Have exactly the accounts that should use the root's folders: us, and the one that Ray runs under.
+
+        Raises:
+            Failure: it can't be done, or there is no such account.
+        """
+
+    def make_folder(self, path: str, account: str) -> None:
+        """Have a folder that the account may write to; one that is there stays as it is, as far as who may do so."""
+        import os
+
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        self.give(path, account)
+
+    def admit(self, path: str, account: str) -> None:
+        """Let the account that Ray runs under read a file of ours, and nobody else."""
+        self.give(path, account)
+
     def temp_dir(self, root: str) -> str:
         """Return Ray's folder for sessions, short enough for what Ray makes there."""
         raise NotImplementedError
@@ -236,6 +258,10 @@ class Platform:
         """Return the account that owns a file, or its number if it has no name."""
         raise NotImplementedError
 
+    def owned_by(self, path: str, account: str) -> bool:
+        """Tell whether an account, however it is written, owns a file."""
+        return self.owner(path) == account
+
     def may_write(self, folder: str, account: str) -> bool:
         """Tell whether an account may write to a folder that we made."""
         return self.owner(folder) == account
@@ -244,8 +270,8 @@ class Platform:
         """Return a file's permission bits in octal, None where there is no such thing."""
         raise NotImplementedError
 
-    def shield(self, path: str, mode: int) -> None:
-        """Keep a file from others as far as ``mode`` says, where it was not made with that mode."""
+    def shield(self, path: str, mode: int, owner: str = "") -> None:
+        """Keep a file from all but its owner (empty: us) if ``mode`` says so, where modes don't do that."""
 
     def access(self, path: str) -> Dict[str, Any]:
         """Return, as JSON data, who owns a file and who may do what with it."""

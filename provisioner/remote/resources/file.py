@@ -43,7 +43,7 @@ class File(Resource):
         if mode is not None and int(mode, 8) != int(self.params["mode"], 8):
             found.append(difference("change", "mode of " + path, mode, self.params["mode"]))
         owner = self.params.get("owner")
-        if owner and host.platform.owner(path) != owner:
+        if owner and not host.platform.owned_by(path, owner):
             found.append(difference("change", "owner of " + path, host.platform.owner(path), owner))
         return found
 
@@ -61,7 +61,7 @@ class File(Resource):
                 host.write(path, file.read(), mode)
         if access:
             host.platform.set_access(path, dict(access, mode=mode))
-        host.platform.shield(path, mode)
+        host.platform.shield(path, mode, self.params.get("owner") or "")
         if self.params.get("owner"):
             host.platform.give(path, self.params["owner"])
         return str(path)

@@ -58,7 +58,7 @@ class RayNode(Resource):
         raise NotImplementedError
 
     def observe(self, host: Host) -> List[Difference]:
-        return self._compare(host, ray_spec.declared(host, self.params))
+        return self._compare(host, ray_spec.declared(host, self.params)) + host.platform.root_differences(host)
 
     def former(self, host: Host) -> List[Difference]:
         now = service.read_spec(host, service.service_name(host))
@@ -118,6 +118,7 @@ class RayNode(Resource):
 
     def _bring(self, host: Host, wanted: Spec) -> str:
         """Have the node run with that specification, or as before if it can't."""
+        host.platform.secure_root(host)
         name = service.service_name(host)
         state, now = host.service_manager.observe(host, name), service.read_spec(host, name)
         same = now == wanted and service.is_whole(host, name, state)

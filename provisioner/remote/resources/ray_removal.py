@@ -40,6 +40,6 @@ def remove_temp_dir(host: Host, entry: Dict[str, Any]) -> None:
 
 
 def remove_folders(host: Host) -> None:
-    """Remove the specification, the launcher and the logs; Failure if something there can't be removed."""
-    for name in ("service", "log"):
+    """Remove the specification, the launcher, the logs and the state; Failure if something there can't be removed."""
+    for name in ("service", "log", "run"):
         folders.remove(host.path(name), host.platform.holders)

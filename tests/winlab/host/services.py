@@ -16,7 +16,7 @@ import traceback
 sys.path[:0] = ["/opt/stand-in", "/opt/stand-in-site"]
 import advfirewall  # noqa: E402
 import comtasks  # noqa: E402
-import icacls  # noqa: E402
+import lists  # noqa: E402
 import powershell  # noqa: E402
 import scheduler  # noqa: E402
 import schtasks  # noqa: E402
@@ -40,7 +40,8 @@ SHIMS = {
     "schtasks": schtasks.main,
     "netsh": advfirewall.main,
     "setx": tools.setx,
-    "icacls": icacls.icacls,
+    "icacls": lists.icacls,
+    "lists": lists.main,
     "whoami": tools.whoami,
     "tar": tools.tar,
     "powershell": powershell.main,
@@ -75,7 +76,7 @@ class Call:
         self.encoding = encoding(self.config)
         self.korean = self.config["codepage"] == 949
         self.name = fields[0].lower()
-        if self.name == "ctl":
+        if self.name in ("ctl", "lists"):
             self.args, self.encoding = fields[1:], "utf-8"
             return
         self.line, self.cwd = fields[1], fields[2]

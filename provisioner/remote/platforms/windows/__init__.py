@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from provisioner.remote.host import Host
     from provisioner.remote.platforms.base import Firewall, ServiceManager
     from provisioner.remote.platforms.windows.registry import RegistryVariables
+    from provisioner.remote.resource import Difference
 
 LONGEST_ROOT = 60
 """Characters of a root: what Ray's wheel puts below it must stay under the 260 that Windows allows by default (the
@@ -61,6 +62,10 @@ class Windows(Platform):
     def default_root(self, cluster: str) -> str:
         return r"%s\provision\%s" % (os.environ.get("SYSTEMDRIVE", "C:"), cluster)
 
+    def _above(self) -> str:
+        """Return the folder that default roots lie in."""
+        return os.path.dirname(self.default_root("any"))
+
     def checked_root(self, root: str) -> str:
         path = os.path.normpath(root)
         if not os.path.splitdrive(path)[0].endswith(":") or not os.path.isabs(path):
@@ -75,31 +80,35 @@ class Windows(Platform):
                 "the root %s is too long: Windows allows paths of 260 characters" % root,
                 "leave `root:` out, or take one of at most %d characters" % LONGEST_ROOT,
             )
-        self._check_owner(path)
+        from provisioner.remote.platforms.windows import guard
+
+        guard.check_root(path, self._above(), self.privileged())
         return path
 
-    def _check_owner(self, root: str) -> None:
-        """Refuse a folder that somebody else made: on C:\\ anybody may, and could change what runs from there."""
-        from provisioner.remote.platforms.windows import access
-
-        if not os.path.isdir(root):
-            return
-        owner = access.owner_sid(root)
-        if owner not in (access.ADMINISTRATORS, access.SYSTEM, access.own_sid()):
-            raise Failure(
-                "the root %s belongs to %s, who could change what runs from there" % (root, access.name_of(owner)),
-                "remove that folder, or choose another `root:`",
-            )
-
     def make_root(self, root: str, account: str) -> None:
-        from provisioner.remote import files
-        from provisioner.remote.platforms.windows import access
+        from provisioner.remote.platforms.windows import guard
 
-        aside = root + ".part"
-        os.makedirs(aside, exist_ok=True)
-        sids = [access.own_sid()] + [access.sid_of(account)] * (account != self.login_account())
-        access.limit(aside, sids, self.run)
-        files.rename(aside, root)
+        guard.make_root(root, self._above(), self.privileged(), account)
+
+    def secure_root(self, host: Host) -> None:
+        from provisioner.remote.platforms.windows import guard
+
+        guard.bring_into_line(host, self._above(), self.privileged())
+
+    def root_differences(self, host: Host) -> List[Difference]:
+        from provisioner.remote.platforms.windows import guard
+
+        return guard.differences(host, self._above(), self.privileged())
+
+    def make_folder(self, path: str, account: str) -> None:
+        from provisioner.remote.platforms.windows import guard
+
+        guard.make_folder(path, self.privileged(), account)
+
+    def admit(self, path: str, account: str) -> None:
+        from provisioner.remote.platforms.windows import descriptors, guard
+
+        descriptors.write(path, guard.lists(self.privileged(), account).readable_file)
 
     def temp_dir(self, root: str) -> str:
         return os.path.join(root, "ray")
@@ -173,36 +182,54 @@ class Windows(Platform):
         return registry.RegistryVariables(place or (registry.MACHINE if elevated else registry.own_place()), elevated)
 
     def give(self, path: str, account: str) -> None:
-        from provisioner.remote.platforms.windows import access
+        from provisioner.remote.platforms.windows import access, descriptors
 
-        if account != self.owner(path) and self.privileged():
-            access.give(path, access.sid_of(account), self.run)
+        if not self.owned_by(path, account) and self.privileged():
+            descriptors.set_owner(path, access.sid_of(account))
 
     def owner(self, path: str) -> str:
         """What an elevated account makes belongs to the group of administrators: that counts as its own."""
-        from provisioner.remote.platforms.windows import access
+        from provisioner.remote.platforms.windows import access, descriptors
 
-        sid = access.owner_sid(path)
+        sid, _ = descriptors.read(path)
         return self.login_account() if sid in (access.ADMINISTRATORS, access.own_sid()) else access.name_of(sid)
 
+    def owned_by(self, path: str, account: str) -> bool:
+        from provisioner.remote.platforms.windows import access, descriptors
+
+        owner, wanted = descriptors.read(path)[0], access.sid_of(account)
+        return owner == wanted or (owner == access.ADMINISTRATORS and wanted == access.own_sid())
+
     def may_write(self, folder: str, account: str) -> bool:
-        return True  # as the root was made: see make_root
+        """See guard.py: what is ours below a root, only administrators and SYSTEM change."""
+        from provisioner.remote.platforms.windows import access
+
+        return not self.privileged() or access.is_system(account)
 
     def mode(self, path: str) -> Optional[str]:
         return None
 
-    def shield(self, path: str, mode: int) -> None:
-        from provisioner.remote.platforms.windows import access
+    def shield(self, path: str, mode: int, owner: str = "") -> None:
+        from provisioner.remote.platforms.windows import access, descriptors, guard
 
         if not mode & 0o077:
-            access.limit(path, [access.own_sid()], self.run)
+            descriptors.write(path, guard.private(self.privileged(), [access.sid_of(owner or self.login_account())]))
 
     def access(self, path: str) -> Dict[str, Any]:
-        """The list itself stays with a file that is replaced in its folder; only what can be lost is kept."""
-        return {"mode": os.stat(path).st_mode & 0o777, "owner": self.owner(path)}
+        from provisioner.remote.platforms.windows import descriptors
+
+        owner, text = descriptors.read(path)
+        return {"mode": os.stat(path).st_mode & 0o777, "owner": owner, "list": descriptors.own_part(text)}
 
     def set_access(self, path: str, access: Dict[str, Any]) -> None:
+        """A file that is to be shielded keeps its own list: see shield."""
+        from provisioner.remote.platforms.windows import descriptors
+
         self.give(path, access["owner"])
+        if access["mode"] & 0o077 and "list" in access:
+            wanted = access["list"] or "D:"
+            if descriptors.own_part(descriptors.read(path)[1]) != access["list"]:
+                descriptors.write(path, wanted)
         os.chmod(path, access["mode"])  # read-only or not
 
     def processes_of(self, root: str) -> List[int]:

@@ -1,6 +1,7 @@
-"""Accounts and access on Windows: by security identifiers, since the names of groups are in the system's language.
+"""Accounts on Windows, by security identifiers: names are in the system's language, and two may have the same one.
 
-Sources: learn.microsoft.com, "Well-known SIDs", icacls, GetTokenInformation, GetNamedSecurityInfoW, LookupAccountSidW.
+Sources: learn.microsoft.com, "Well-known SIDs", GetTokenInformation, GetUserNameExW, LookupAccountNameW,
+LookupAccountSidW, AdjustTokenPrivileges.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from provisioner.remote.failure import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, List, Tuple
-
-    Run = Callable[[List[str]], Tuple[int, str]]
+    from typing import Any
 
 ADMINISTRATORS = "S-1-5-32-544"
+USERS = "S-1-5-32-545"
+OWNER_RIGHTS = "S-1-3-4"
 SYSTEM = "S-1-5-18"
 SYSTEM_NAMES = ("system", "localsystem", "nt authority\\system", "s-1-5-18")
-_TOKEN_QUERY = 8
+_TOKEN_QUERY, _TOKEN_ADJUST_PRIVILEGES = 0x8, 0x20
 _TOKEN_USER = 1
 _NAME_SAM_COMPATIBLE = 2
-_SE_FILE_OBJECT = 1
-_OWNER_SECURITY_INFORMATION = 1
+_SE_PRIVILEGE_ENABLED = 2
+_ERROR_NOT_ALL_ASSIGNED = 1300
 
 
 def _ctypes() -> Any:
@@ -33,7 +34,9 @@ def _ctypes() -> Any:
 
 
 def _library(name: str) -> Any:
-    return _ctypes().WinDLL(name, use_last_error=True)
+    from provisioner.remote.platforms.windows.calls import library
+
+    return library(name)
 
 
 def is_elevated() -> bool:
@@ -41,24 +44,54 @@ def is_elevated() -> bool:
     return bool(_library("shell32").IsUserAnAdmin())
 
 
+class _Token:
+    """The token of this process, open as long as the block lasts."""
+
+    def __init__(self, rights: int) -> None:
+        self._rights = rights
+        self._handle = _ctypes().c_void_p()
+
+    def __enter__(self) -> Any:
+        c, kernel, advapi = _ctypes(), _library("kernel32"), _library("advapi32")
+        kernel.GetCurrentProcess.restype = c.c_void_p
+        advapi.OpenProcessToken.argtypes = [c.c_void_p, c.c_uint32, c.c_void_p]
+        if not advapi.OpenProcessToken(kernel.GetCurrentProcess(), self._rights, c.byref(self._handle)):
+            raise _failed("OpenProcessToken")
+        return self._handle
+
+    def __exit__(self, *_: object) -> None:
+        kernel = _library("kernel32")
+        kernel.CloseHandle.argtypes = [_ctypes().c_void_p]
+        kernel.CloseHandle(self._handle)
+
+
 def own_sid() -> str:
     """Return the identifier of the account that this program runs as."""
-    c, kernel, advapi = _ctypes(), _library("kernel32"), _library("advapi32")
-    kernel.GetCurrentProcess.restype = c.c_void_p
-    advapi.OpenProcessToken.argtypes = [c.c_void_p, c.c_uint32, c.POINTER(c.c_void_p)]
-    advapi.GetTokenInformation.argtypes = [c.c_void_p, c.c_int, c.c_void_p, c.c_uint32, c.POINTER(c.c_uint32)]
-    token, size = c.c_void_p(), c.c_uint32()
-    if not advapi.OpenProcessToken(kernel.GetCurrentProcess(), _TOKEN_QUERY, c.byref(token)):
-        raise _failed("OpenProcessToken")
-    try:
+    c, advapi = _ctypes(), _library("advapi32")
+    advapi.GetTokenInformation.argtypes = [c.c_void_p, c.c_int, c.c_void_p, c.c_uint32, c.c_void_p]
+    size = c.c_uint32()
+    with _Token(_TOKEN_QUERY) as token:
         advapi.GetTokenInformation(token, _TOKEN_USER, None, 0, c.byref(size))
         user = c.create_string_buffer(size.value)
         if not advapi.GetTokenInformation(token, _TOKEN_USER, user, size, c.byref(size)):
             raise _failed("GetTokenInformation")
-        return _text_of(c.cast(user, c.POINTER(c.c_void_p))[0])
-    finally:
-        kernel.CloseHandle.argtypes = [c.c_void_p]
-        kernel.CloseHandle(token)
+        return text_of(c.cast(user, c.POINTER(c.c_void_p))[0])
+
+
+def enable(privilege: str) -> bool:
+    """Enable a right that an administrator has and does not use unasked, such as ``SeRestorePrivilege``, until this
+    program ends; tell whether we have it."""
+    c, advapi = _ctypes(), _library("advapi32")
+    wanted = c.create_string_buffer(16)  # TOKEN_PRIVILEGES: a number, a LUID of 8 bytes, attributes
+    advapi.LookupPrivilegeValueW.argtypes = [c.c_wchar_p, c.c_wchar_p, c.c_void_p]
+    advapi.AdjustTokenPrivileges.argtypes = [c.c_void_p, c.c_int, c.c_void_p, c.c_uint32, c.c_void_p, c.c_void_p]
+    if not advapi.LookupPrivilegeValueW(None, privilege, c.addressof(wanted) + 4):
+        return False
+    c.c_uint32.from_buffer(wanted, 0).value = 1
+    c.c_uint32.from_buffer(wanted, 12).value = _SE_PRIVILEGE_ENABLED
+    with _Token(_TOKEN_QUERY | _TOKEN_ADJUST_PRIVILEGES) as token:
+        done = advapi.AdjustTokenPrivileges(token, 0, wanted, 0, None, None)
+        return bool(done) and c.get_last_error() != _ERROR_NOT_ALL_ASSIGNED
 
 
 def own_name() -> str:
@@ -108,28 +141,15 @@ def sid_of(account: str) -> str:
         None, c.c_wchar_p(name), sid, c.byref(sizes[0]), domain, c.byref(sizes[1]), c.byref(sizes[2])
     ):
         raise Failure("there is no account %r on this host" % account, "create it, or change `account:`")
-    return _text_of(c.addressof(sid))
-
-
-def owner_sid(path: str) -> str:
-    """Return the identifier of the account that owns a file or folder; OSError if nobody may know."""
-    c, kernel, advapi = _ctypes(), _library("kernel32"), _library("advapi32")
-    owner, descriptor = c.c_void_p(), c.c_void_p()
-    error = advapi.GetNamedSecurityInfoW(
-        c.c_wchar_p(path), _SE_FILE_OBJECT, _OWNER_SECURITY_INFORMATION,
-        c.byref(owner), None, None, None, c.byref(descriptor),
-    )  # fmt: skip
-    if error:
-        raise OSError(0, c.FormatError(error), path, error)
-    try:
-        return _text_of(owner)
-    finally:
-        kernel.LocalFree.argtypes = [c.c_void_p]
-        kernel.LocalFree(descriptor)
+    return text_of(c.addressof(sid))
 
 
 def name_of(sid: str) -> str:
-    """Return the name of an account without its domain, the identifier itself if it has none."""
+    """Return the name of an account, with its domain if that is not this machine; the identifier itself if it has none.
+
+    Args:
+        sid: an identifier, or one of its two-letter forms in SDDL.
+    """
     c, advapi, kernel = _ctypes(), _library("advapi32"), _library("kernel32")
     binary = c.c_void_p()
     name, domain = c.create_unicode_buffer(1024), c.create_unicode_buffer(1024)
@@ -143,12 +163,24 @@ def name_of(sid: str) -> str:
     finally:
         kernel.LocalFree.argtypes = [c.c_void_p]
         kernel.LocalFree(binary)
-    return str(name.value) if known else sid
+    return _told(sid, str(domain.value), str(name.value)) if known else sid
 
 
-def _text_of(sid: Any) -> str:
+def _told(sid: str, domain: str, name: str) -> str:
+    """Return an account's name as users know it; groups that every Windows has go without what they belong to."""
+    if not sid.upper().startswith("S-1-5-21-"):
+        return name
+    return shortest("%s\\%s" % (domain, name), os.environ.get("COMPUTERNAME", ""))
+
+
+def text_of(sid: Any) -> str:
+    """Return an identifier as text.
+
+    Args:
+        sid: a pointer to it.
+    """
     c, advapi, kernel = _ctypes(), _library("advapi32"), _library("kernel32")
-    advapi.ConvertSidToStringSidW.argtypes = [c.c_void_p, c.POINTER(c.c_void_p)]
+    advapi.ConvertSidToStringSidW.argtypes = [c.c_void_p, c.c_void_p]
     kernel.LocalFree.argtypes = [c.c_void_p]
     text = c.c_void_p()
     if not advapi.ConvertSidToStringSidW(sid, c.byref(text)):
@@ -162,29 +194,3 @@ def _text_of(sid: Any) -> str:
 def _failed(call: str) -> Failure:
     c = _ctypes()
     return Failure("%s failed: %s" % (call, c.FormatError(c.get_last_error())))
-
-
-def limit(path: str, sids: List[str], run: Run) -> None:
-    """Let only administrators, SYSTEM and some accounts use a file or folder, and everything below it.
-
-    Raises:
-        Failure: it can't be done, on a disk that knows no access lists for example.
-    """
-    inherited = "(OI)(CI)" if os.path.isdir(path) else ""
-    grants = ["*%s:%sF" % (sid, inherited) for sid in dict.fromkeys([ADMINISTRATORS, SYSTEM, *sids])]
-    _icacls([path, "/inheritance:r", "/grant:r", *grants, "/Q"], run)
-
-
-def give(path: str, sid: str, run: Run) -> None:
-    """Make an account the owner of a file or folder; Failure if it can't be done."""
-    _icacls([path, "/setowner", "*" + sid, "/Q"], run)
-
-
-def _icacls(arguments: List[str], run: Run) -> None:
-    code, output = run(["icacls", *arguments])
-    if code:
-        last = (output.strip().splitlines() or ["exit code %d" % code])[-1]
-        raise Failure(
-            "who may use %s can't be set: %s" % (arguments[0], last),
-            "is it on a disk with NTFS, and is this account an administrator's?",
-        )

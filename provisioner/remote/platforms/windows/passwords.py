@@ -25,9 +25,7 @@ def note(host: Host, name: str) -> None:
     """Remember the password that a service was registered with."""
     salt = os.urandom(16)
     text = json.dumps({"salt": salt.hex(), "hash": _hash(host.account_password, salt)})
-    path = path_of(host, name)
-    host.write(path, text.encode("ascii"), 0o600)
-    host.platform.shield(path, 0o600)
+    host.write(path_of(host, name), text.encode("ascii"), 0o600)
 
 
 def difference(host: Host, name: str) -> Optional[str]:

@@ -40,7 +40,7 @@ class Tasks(ServiceManager):
 
     def observe(self, host: Host, name: str) -> Dict[str, Any]:
         task, state = self._registered(host, name), read_state(host, name)
-        alive = bool(state) and calls.born(state["pid"]) == state["born"]
+        alive = bool(self._launcher(host, state))
         defined = self._as_defined(host, name, task)
         if task is None or defined != self.definition(host, name):
             _predict(host)
@@ -91,6 +91,7 @@ class Tasks(ServiceManager):
         self._register(host, name, self._definition(host, name, host.platform.privileged(), python))
 
     def _register(self, host: Host, name: str, text: str) -> None:
+        host.platform.make_folder(host.path("run"), host.account)
         task = self._registered(host, name)
         if task is not None and task.enabled and _is(task, text) and not self._is_stale(host, name, task):
             return
@@ -149,17 +150,21 @@ class Tasks(ServiceManager):
             return
         open(hold_path(host, name), "w").close()
         deadline = time.monotonic() + STOP_LIMIT
-        pid = self._launcher(host, name)
-        while self._launcher(host, name):
+        pid = self._launcher(host, read_state(host, name))
+        while self._launcher(host, read_state(host, name)):
             if time.monotonic() > deadline:
                 host.platform.run(scheduler.command(["/End"], name), 15.0)
                 host.platform.kill([pid])
                 break
             time.sleep(0.1)
 
-    def _launcher(self, host: Host, name: str) -> int:
-        state = read_state(host, name)
-        return state["pid"] if state and calls.born(state["pid"]) == state["born"] else 0
+    def _launcher(self, host: Host, state: Dict[str, Any]) -> int:
+        """Return the pid in a launcher's state if that is our launcher, else 0: pids are used again, and the account
+        that Ray runs as could write there the pid of a process that is not ours to end."""
+        if not state or calls.born(state["pid"]) != state["born"]:
+            return 0
+        inside = calls.program_of(state["pid"]).lower().startswith(host.path("").lower())
+        return state["pid"] if inside or state["pid"] in host.own_processes() else 0
 
     def undefine(self, host: Host, name: str) -> None:
         if self._registered(host, name) is not None:
@@ -180,7 +185,7 @@ class Tasks(ServiceManager):
 
 
 def state_path(host: Host, name: str) -> str:
-    return host.path("service", name + ".state")
+    return host.path("run", name + ".state")
 
 
 def hold_path(host: Host, name: str) -> str:
