@@ -189,3 +189,13 @@ tell(seen + [own.get("NET_TEST"), gone.readable, gone.writable, gone.get("X"), m
     seen = ask(host, script)
     assert seen[:4] == [r"HKCU\Environment", "1", True, True]
     assert seen[4:] == [None, False, False, None, True, False]
+
+
+def test_rules_that_can_not_be_put_into_a_group_are_only_a_sentence(host: StandIn) -> None:
+    """The firewall's objects are there, and Wine does not know what to do with them."""
+    script = """
+from provisioner.remote.platforms.windows.firewall import put_into_group
+tell(told(put_into_group, ["provision lab 0a1b2c3d 1"], "provision lab"))
+"""
+    said = ask(host, script)
+    assert "(0x8" in said, said

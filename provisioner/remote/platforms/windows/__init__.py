@@ -123,9 +123,9 @@ class Windows(Platform):
 
     def firewall(self) -> Optional[Firewall]:
         from provisioner.remote.platforms.windows import registry
-        from provisioner.remote.platforms.windows.firewall import WindowsFirewall
+        from provisioner.remote.platforms.windows.firewall import WindowsFirewall, put_into_group
 
-        return WindowsFirewall(registry.read, registry.values)
+        return WindowsFirewall(registry.read, registry.values, put_into_group)
 
     def findings(self, host: Host) -> List[Dict[str, str]]:
         from provisioner.remote.platforms.windows import registry

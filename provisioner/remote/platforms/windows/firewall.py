@@ -1,9 +1,10 @@
 """The Windows firewall: rules that let the cluster's other hosts reach Ray's programs, and none that shut them out.
 
 Rules are read from the registry, which is the same in every language and costs no program; they are changed by one
-start of netsh, which runs a script of commands. netsh can't put rules into a group, so their name is what they have in
-common: ``provision CLUSTER DIGITS``, where the digits tell one set from the next. A new set is there before the old
-one goes: a connection that no rule allows any more would be cut.
+start of netsh, which runs a script of commands. Their names are ``provision CLUSTER DIGITS NUMBER``, where the digits
+tell one set from the next. A new set is there before the old one goes: a connection that no rule allows any more would
+be cut. Then the rules are put into a group, which netsh can't do: that is for who looks at them, and how it went
+changes nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import threading
 import time
 
 from provisioner.remote import files
-from provisioner.remote.failure import Failure
+from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.folders import interpreters
 from provisioner.remote.platforms.base import Firewall
 from provisioner.remote.platforms.windows import programs, rules
@@ -24,7 +25,7 @@ from provisioner.remote.resource import difference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Set, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
     from provisioner.remote.host import Host
     from provisioner.remote.platforms.base import Opening
@@ -39,6 +40,10 @@ FILES = " files"
 NETSH_LIMIT = 60.0
 SETTLE_LIMIT = 15.0
 """Seconds for the registry to show what netsh did."""
+GROUP = "EmbedCtxt"
+"""The field of a rule that holds its group ([MS-GPFAS] 2.2.2.19)."""
+GROUP_LIMIT = 15.0
+"""Seconds for the rules to get into their group."""
 TITLE = "provision "
 """Begins the name of every rule of ours."""
 DESCRIPTION = "Other hosts of the Ray cluster may connect. Made by provision."
@@ -57,11 +62,18 @@ class WindowsFirewall(Firewall):
     Args:
         read: returns the data of a registry value, by key and name.
         values: returns all values of a registry key.
+        group: puts rules, by their names, into a group; Failure if it can't.
     """
 
-    def __init__(self, read: Callable[[str, str], Any], values: Callable[[str], Dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        read: Callable[[str, str], Any],
+        values: Callable[[str], Dict[str, Any]],
+        group: Callable[[List[str], str], None],
+    ) -> None:
         self._read = read
         self._values = values
+        self._group = group
 
     def listeners(self, environment: str, interpreter: str) -> List[str]:
         return [interpreter] * bool(interpreter) + [ntpath.join(environment, path) for path in LISTENERS]
@@ -83,19 +95,27 @@ class WindowsFirewall(Firewall):
         wanted = _wanted(host, opening, ours)
         blocking = [rules.delete_line(*each) for each in _blocking(present, host, opening)]
         right = not _compare(list(ours.values()), wanted) and not any(rules.takes_all(line) for line in blocking)
-        name = "%s %s" % (_title(host.cluster), rules.fingerprint(wanted))
-        exchange = [] if right else _exchange(name, ours, wanted)
+        names = _names(host.cluster, wanted)
+        exchange = [] if right else _exchange(names, ours, wanted)
         forgotten = [rules.delete_line(_files(host.cluster))] if self._forgotten(host) else []
         said = self._netsh(host, blocking + forgotten + exchange)
 
         def is_done() -> bool:
             now = self._present()
-            names = [rules.one(fields, "Name") for fields in _ours(now, host.cluster).values()]
+            found = [rules.one(fields, "Name") for fields in _ours(now, host.cluster).values()]
             others = _blocking(now, host, opening) or self._forgotten(host)
-            return (right or names == [name] * len(wanted)) and not others
+            return (right or sorted(found) == sorted(names)) and not others
 
         _settle(is_done, said)
-        return "%d rules" % len(wanted)
+        return "%d rules%s" % (len(wanted), "" if right else self._grouped(host, names))
+
+    def _grouped(self, host: Host, names: List[str]) -> str:
+        """Put rules into the cluster's group; returns what is to be said about it, which may be that it can't be."""
+        try:
+            self._group(names, _title(host.cluster))
+        except Failure as failure:
+            return ", in no group (%s)" % failure.message
+        return ", in the group %s" % _title(host.cluster)
 
     def traces(self, host: Host) -> List[Difference]:
         ours = _ours(self._present(), host.cluster)
@@ -103,11 +123,11 @@ class WindowsFirewall(Firewall):
         return found + self._forgotten(host)
 
     def close(self, host: Host) -> str:
-        names = {rules.one(fields, "Name") for fields in _ours(self._present(), host.cluster).values()}
-        names |= {rules.one(fields, "Name") for fields in self._lent(host)}
-        if not names:
+        lines = _removal(_ours(self._present(), host.cluster))
+        lines += [rules.delete_line(_files(host.cluster))] * bool(self._lent(host))
+        if not lines:
             return ""
-        said = self._netsh(host, [rules.delete_line(name) for name in sorted(names)])
+        said = self._netsh(host, lines)
         _settle(lambda: not _ours(self._present(), host.cluster) and not self._lent(host), said)
         return "firewall rules removed"
 
@@ -153,7 +173,8 @@ class WindowsFirewall(Firewall):
         return {
             key: rules.parse(data)
             for key, data in self._values(RULES).items()
-            if isinstance(data, str) and ("|Name=%s" % TITLE in data or "|Action=Block|" in data)
+            if isinstance(data, str)
+            and ("|Name=%s" % TITLE in data or "|Action=Block|" in data or "|%s=%s" % (GROUP, TITLE) in data)
         }
 
     def _netsh(self, host: Host, lines: List[str]) -> str:
@@ -168,6 +189,33 @@ class WindowsFirewall(Firewall):
         finally:
             files.unlink(script)
         return " ".join(output.split())[-300:] if code else ""
+
+
+def put_into_group(names: List[str], group: str) -> None:
+    """Put rules into a group (INetFwRule.Grouping), by their names, of which there is one each.
+
+    Raises:
+        Failure: it can't be done, or takes too long.
+    """
+    outcome: List[Optional[Failure]] = []
+
+    def work() -> None:
+        try:
+            from provisioner.remote.platforms.windows import com
+
+            present = com.create("HNetCfg.FwPolicy2").object("Rules")
+            for name in names:
+                present.object("Item", name).set("Grouping", group)
+            outcome.append(None)
+        except Exception as error:
+            outcome.append(from_exception(error))
+
+    thread = threading.Thread(target=work, daemon=True, name="group")
+    thread.start()
+    thread.join(GROUP_LIMIT)
+    failure = outcome[0] if outcome else Failure("Windows did not answer within %d s" % GROUP_LIMIT)
+    if failure is not None:
+        raise failure
 
 
 def _settle(is_done: Callable[[], bool], said: str) -> None:
@@ -190,18 +238,40 @@ def _files(cluster: str) -> str:
     return TITLE + cluster + FILES
 
 
+def _names(cluster: str, wanted: List[rules.Rule]) -> List[str]:
+    """Return what the rules of a set are called."""
+    digits = rules.fingerprint(wanted)
+    return ["%s %s %d" % (_title(cluster), digits, number) for number in range(1, len(wanted) + 1)]
+
+
 def _ours(present: Dict[str, rules.Fields], cluster: str) -> Dict[str, rules.Fields]:
-    pattern = re.compile(re.escape(_title(cluster)) + " [0-9a-f]{8}$")
-    return {key: fields for key, fields in present.items() if pattern.match(rules.one(fields, "Name"))}
+    """Return the rules with our names, and those of our group that somebody has given other names."""
+    pattern = re.compile(re.escape(_title(cluster)) + r" [0-9a-f]{8}( \d+)?$")
+    return {
+        key: fields
+        for key, fields in present.items()
+        if pattern.match(rules.one(fields, "Name"))
+        or (rules.one(fields, GROUP) == _title(cluster) and rules.is_plain(rules.one(fields, "Name")))
+    }
 
 
-def _exchange(name: str, ours: Dict[str, rules.Fields], wanted: List[rules.Rule]) -> List[str]:
+def _exchange(names: List[str], ours: Dict[str, rules.Fields], wanted: List[rules.Rule]) -> List[str]:
     """Return the lines that put a new set of rules in the place of what there is of ours."""
-    old = {rules.one(fields, "Name") for fields in ours.values()}
     # If some of that very set are gone or edited there is a moment without the others: only then.
-    first = [rules.delete_line(name)] if name in old else []
-    added = [rules.add_line(name, DESCRIPTION, rule) for rule in wanted]
-    return first + added + [rules.delete_line(former) for former in sorted(old - {name})]
+    same = {key: fields for key, fields in ours.items() if rules.one(fields, "Name") in names}
+    added = [rules.add_line(names[number], DESCRIPTION, rule) for number, rule in enumerate(wanted)]
+    return _removal(same) + added + _removal({key: ours[key] for key in ours if key not in same})
+
+
+def _removal(ours: Dict[str, rules.Fields]) -> List[str]:
+    """Return the lines that delete rules, by name; those of other names than ours only for their programs."""
+    named = {(rules.one(fields, "Name"), rules.one(fields, "App")) for fields in ours.values()}
+    return list(
+        dict.fromkeys(
+            rules.delete_line(name, "" if name.startswith(TITLE) or not path.isascii() else path)
+            for name, path in sorted(named)
+        )
+    )
 
 
 def _wanted(host: Host, opening: Opening, ours: Dict[str, rules.Fields]) -> List[rules.Rule]:

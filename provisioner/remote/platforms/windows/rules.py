@@ -219,9 +219,14 @@ def delete_line(name: str, path: str = "") -> str:
     A name that a script can't hold (nothing is escaped, and see ``Rule.all_of``) stands for all rules of the program,
     whose path is ASCII.
     """
-    if path and not re.match(r'[ !#-~]+$', name):  # fmt: skip
+    if path and not is_plain(name):
         name = "all"
     return 'advfirewall firewall delete rule name="%s" dir=in' % name + (' program="%s"' % path if path else "")
+
+
+def is_plain(name: str) -> bool:
+    """Tell whether a script can hold a name: ASCII without quotes."""
+    return bool(re.match(r"[ !#-~]+$", name))
 
 
 def takes_all(line: str) -> bool:
