@@ -114,6 +114,22 @@ def test_what_differs_is_told_by_its_name(
     assert found == told
 
 
+@pytest.mark.parametrize(
+    "labels", ["--labels=provision/config=c1,provision/host=w1", '--labels={"provision/config": "c1", "zone": "a"}']
+)
+def test_a_node_of_a_version_that_set_no_label_for_the_os_says_why_it_restarts(labels: str, node: Node) -> None:
+    """Its configuration has the same hash: what it was started with is compared."""
+    node.ensure(arguments=["--block", labels])
+    host = node.world.host()
+    spec = service.read_spec(host, service.service_name(host))
+    assert spec is not None
+    spec["argv"] = [labels if each.startswith("--labels=") else each for each in spec["argv"]]
+    service.write_spec(host, service.service_name(host), spec)
+    (change,) = node.resource(arguments=["--block", labels]).observe(node.world.host())
+    assert (change["what"], change["before"], change["after"]) == ("ray label os", "", "linux")
+    assert change["stops"] == "Ray on w1"
+
+
 def test_a_node_with_another_configuration_is_restarted(node: Node) -> None:
     node.ensure()
     (change,) = node.resource(env={"X": "2"}).observe(node.world.host())
