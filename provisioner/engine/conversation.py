@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from provisioner.declaration import Declaration
+from provisioner.engine import remarks
 from provisioner.engine.census import UNSUPPORTED
 from provisioner.engine.deliveries import Deliveries
 from provisioner.engine.gates import Gate, Gates
@@ -44,9 +45,6 @@ OBSERVE_LIMIT = 120.0
 """Seconds for a host to look at everything it has been told."""
 HOUSEKEEPING = {"old_environments"}
 """Resources that wait for others without being part of the outcome: nobody is told that their turn did not come."""
-NEEDS_ELEVATION = "needs elevation"
-CLOCK_TOLERANCE = 30.0
-"""Seconds a host's clock may be off before the user is told."""
 
 
 class Conversation:
@@ -132,11 +130,11 @@ class Conversation:
     def _observe(self) -> tuple[Difference, ...]:
         facts = self._line.expect("facts", OBSERVE_LIMIT)["facts"]
         self._emit(HostConnected(self._run.now(), self.name, facts))
-        self._judge_clock(facts)
+        self._notice(remarks.about_clock(facts))
         if self._verb in ("apply", "check"):
             self._run.census.take(self.host, facts)
             if self._run.census.unsupported(facts):
-                self._emit(Notice(self._run.now(), self.name, *UNSUPPORTED))
+                self._notice(UNSUPPORTED)
         observed = self._line.expect("observed", OBSERVE_LIMIT)
         found = []
         for row in observed["tasks"]:
@@ -154,16 +152,13 @@ class Conversation:
         return differences
 
     def _tell_findings(self, findings: list[Message]) -> None:
-        for each in worth_telling(findings, self._verb):
+        for each in remarks.worth_telling(findings, self._verb):
             told = Finding(self._run.now(), self.name, each["message"], each["remedy"], each["severity"])
             self._emit(told)
 
-    def _judge_clock(self, facts: Message) -> None:
-        off = float(facts.get("clock", time.time())) - time.time()
-        if abs(off) > CLOCK_TOLERANCE:
-            way = "ahead" if off > 0 else "behind"
-            message = f"its clock is {abs(off):.0f} s {way} of this machine's"
-            self._emit(Notice(self._run.now(), self.name, message, "set it right (chrony, timedatectl set-ntp true)"))
+    def _notice(self, told: tuple[str, str] | None) -> None:
+        if told:
+            self._emit(Notice(self._run.now(), self.name, *told))
 
     def _act(self, differences: tuple[Difference, ...]) -> None:
         if self._verb == "check" or self._observer:
@@ -387,12 +382,6 @@ class Conversation:
     def _emit(self, event: Event) -> None:
         if not self._observer:
             self._run.emit(event)
-
-
-def worth_telling(findings: list[Message], verb: Verb) -> list[Message]:
-    """Return what a user needs to know of what was seen on a machine: when tearing down or going back, only what this
-    session may not do."""
-    return [each for each in findings if verb in ("apply", "check") or each["severity"] == NEEDS_ELEVATION]
 
 
 def _stopping(differences: tuple[Difference, ...]) -> tuple[Difference, ...]:

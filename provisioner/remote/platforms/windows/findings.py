@@ -65,8 +65,11 @@ def _elevation(host: Host) -> Finding:
     """Name at once all that this session may not do."""
     missing = host.shared.get(NEEDS_ELEVATION) or []
     if host.platform.privileged() and missing:  # an account's part of the registry is loaded while it is logged on
-        told = "the session can't: %s, since that account is not logged on" % "; ".join(missing)
-        return notice(told, "run the same command again while it is, or as that account")
+        return {
+            "severity": NEEDS_ELEVATION,
+            "message": "the session can't: %s, since that account is not logged on" % "; ".join(missing),
+            "remedy": "run the same command again while it is, or as that account",
+        }
     if host.platform.privileged():
         return fine("the session is an administrator's, with all rights")
     told = "the session has no administrator's rights; variables are set for %s alone" % host.platform.login_account()
