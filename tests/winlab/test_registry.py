@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,20 @@ def test_a_rule_that_shuts_our_program_goes_and_others_stay(room: Room) -> None:
     blocks = [rule["App"] for rule in room.host.firewall() if rule["Action"] == ["Block"]]
     assert blocks == [[r"C:\theirs\python.exe"]]
     assert room.ours() == kept
+
+
+def test_what_a_killed_run_left_goes_with_the_next(room: Room) -> None:
+    room.apply()
+    left = (
+        'netsh advfirewall firewall add rule name="provision lab files" dir=in action=allow protocol=tcp localport=5999'
+    )
+    room.host.ssh(left)
+    checked = room("check")
+    assert checked.code == 2
+    assert "- firewall rule provision lab files: lets others fetch files from a run that broke off" in checked.out
+    room.apply()
+    assert len(room.ours()) == 4
+    assert all(re.fullmatch(r"provision lab [0-9a-f]{8} \d", rule["Name"][0]) for rule in room.ours())
 
 
 def test_what_is_amiss_is_said_before_anything_is_changed(room: Room) -> None:
