@@ -57,6 +57,7 @@ class Marker:
         """Drop what tasks left here that had nothing to undo: a command without `undo`, a variable others changed."""
         for key in [key for key, entry in self.entries.items() if "kind" in entry and key not in self._held]:
             self.drop(key)
+        discard_asides(os.path.dirname(self._path))
 
     def _save(self) -> None:
         if not self.entries:
@@ -85,6 +86,7 @@ def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
     except BaseException:
         _discard(aside)
         raise
+    discard_asides(*os.path.split(path))
 
 
 def _discard(path: str) -> None:
@@ -92,3 +94,18 @@ def _discard(path: str) -> None:
         os.unlink(path)
     except OSError:
         return  # what went wrong before is to be told, not this
+
+
+def discard_asides(folder: str, name: str = "") -> None:
+    """Remove what runs that were ended while they wrote have left in a folder: of one file, or of all of them."""
+    try:
+        entries = os.listdir(folder)
+    except OSError:  # one may be allowed to write there and not to look
+        return
+    for entry in entries:
+        begin, part, number = entry.rpartition(".part")
+        if part and number[:1].isdigit() and name in ("", begin):
+            try:
+                unlink(os.path.join(folder, entry))
+            except OSError:
+                continue  # another run's, which may be at it

@@ -55,6 +55,15 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
     assert path.read_text() == "old"
 
 
+def test_what_a_killed_run_left_beside_a_file_goes(tmp_path: Path) -> None:
+    for name in ("file.part12", "file.part7-a0b1", "other.part12", "file.party", "file.part"):
+        (tmp_path / name).write_text("half")
+    write_atomically(str(tmp_path / "file"), b"whole")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "file.part", "file.party", "other.part12"]
+    Marker(str(tmp_path / "marker.json")).forget()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "file.part", "file.party"]
+
+
 @pytest.mark.parametrize(
     ("error", "message", "remedy"),
     [
