@@ -7,7 +7,7 @@ this PowerShell is not simulated", exit code 1:
     exit, exit N, exit $LASTEXITCODE                 $env:X = '...'      $name = '...'
     'text'  "text $env:X"  $env:X  $LASTEXITCODE     Write-Output/Write-Host/echo TEXT
     $PSVersionTable.PSVersion.Major | .ToString()    Restart-Service sshd
-    [Console]::OutputEncoding = [Text.Encoding]::UTF8
+    [Console]::OutputEncoding = [Text.Encoding]::UTF8    Add-Content C:\\path 'text' -Encoding ascii
 Exit codes as in about_PowerShell_exe: exit N gives N; else -Command and -EncodedCommand give 0, or 1 when the last
 program failed; -File gives 0. -File needs -ExecutionPolicy Bypass (or another permissive one): the default policy
 of Windows clients is Restricted. A script file without BOM is read in the ANSI code page."""
@@ -222,6 +222,9 @@ class Runner:
         m = re.fullmatch(r'Restart-Service\s+(?:-Name\s+)?[\'"]?sshd[\'"]?(\s+-Force)?', text, re.I)
         if m:
             return lambda: self.call.daemon.start_sshd()
+        m = re.fullmatch(r"Add-Content\s+([A-Z]:\\[^\s'\"$]+)\s+('(?:[^']|'')*')\s+-Encoding\s+ascii", text, re.I)
+        if m:
+            return lambda: self.add_content(unix_path(m[1]), self.words(m[2])[0])
         m = re.match(r"(Write-Output|Write-Host|echo)\s+(.+)", text, re.I | re.S)
         if m:
             self.words(m[2])
@@ -243,6 +246,10 @@ class Runner:
         if len(self.words(text)) != 1 or text.strip()[:1] not in "'\"":
             raise NotSimulated(text)
         return lambda: self.words(text)[0]
+
+    def add_content(self, path, text):
+        with open(path, "ab") as file:
+            file.write(text.encode("ascii", "replace") + b"\r\n")
 
     def print(self, text):
         self.call.raw((text + "\r\n").replace("\r\r", "\r").encode(self.encoding, "replace"))
