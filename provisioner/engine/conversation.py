@@ -134,7 +134,7 @@ class Conversation:
         if self._verb in ("apply", "check"):
             self._run.census.take(self.host, facts)
             if self._run.census.unsupported(facts):
-                self._notice(UNSUPPORTED)
+                self._emit(Notice(self._run.now(), "", *UNSUPPORTED))
         observed = self._line.expect("observed", OBSERVE_LIMIT)
         found = []
         for row in observed["tasks"]:

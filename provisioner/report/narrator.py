@@ -22,9 +22,11 @@ from provisioner.events import (
 from provisioner.report.lines import MANY, Line, difference_line, lines, status_tone
 from provisioner.report.record import BAD, Plan, RunRecord
 from provisioner.report.summary import summary
-from provisioner.report.text import clean, counted, flat, map_strings
+from provisioner.report.text import clean, counted, everybody, flat, map_strings
 
 WORDS = {"notice": "note", "needs elevation": "needs an administrator"}
+SCREEN = 20
+"""Lines above the end of a run that still are before the user's eyes."""
 
 
 class Narrator:
@@ -33,35 +35,79 @@ class Narrator:
     def __init__(self, verbose: int = 0) -> None:
         self.record = RunRecord()
         self._verbose = verbose > 0
+        self._awaited: set[str] = set()
+        """Hosts that have not been looked at: until they are, what may be true of several is kept back."""
+        self._kept: dict[tuple[str, str, str], list[str]] = {}
+        self._written = 0
+        self._told: dict[str, int] = {}
+        """Hosts whose misfortune was told, and after how many lines."""
 
     def lines(self, event: Event) -> list[Line]:
         """What to print for this event, harmless for a terminal; often nothing."""
         event = map_strings(event, clean)
         self.record.take(event)
-        told: list[Line] = []
+        told = [*self._released(event), *self._worth(event)]
+        self._written += len(told)
+        match event:
+            case TaskFinished(status=status) | HostFinished(status=status) if told and status not in {"ok", "changed"}:
+                self._told[event.host] = self._written
+        return told
+
+    def _worth(self, event: Event) -> list[Line]:
         match event:
             case RunStarted():
+                self._awaited = set(event.hosts)
                 hosts = counted(len(event.hosts), "host")
-                told = lines(f"{event.verb}: cluster {event.cluster}, {hosts}, inventory {event.inventory}", "title")
+                return lines(f"{event.verb}: cluster {event.cluster}, {hosts}, inventory {event.inventory}", "title")
             case HostObserved():
-                told = self._observed(event)
+                return self._observed(event)
             case StillDoing():
                 doing = f": {event.doing}" if event.doing else ""
-                told = lines(f"{event.host}: still: {flat(event.task)} ({event.seconds:.0f} s){doing}", "quiet")
+                return lines(f"{event.host}: still: {flat(event.task)} ({event.seconds:.0f} s){doing}", "quiet")
             case TaskFinished():
-                told = self._task(event)
+                return self._task(event)
             case HostFinished():
-                told = self._finished(event)
+                return self._finished(event)
             case Notice():
-                who = f"{event.host}: " if event.host else ""
-                told = lines(f"{who}note: {event.message}", "note", event.remedy)
+                return self._note(event.host, WORDS["notice"], event.message, event.remedy)
+            case Finding(severity="fine"):
+                fine = lines(f"{event.host}: fine: {event.message}", "quiet", event.remedy)
+                return fine if self._verbose else []
             case Finding():
-                told = self._finding(event)
+                return self._note(event.host, WORDS[event.severity], event.message, event.remedy)
             case RunFinished():
-                told = summary(self.record, findings=len(self.record.hosts) > MANY and not self._verbose)
-            case _ if self._verbose:
-                told = lines(_progress(event), "quiet")
+                return summary(self.record, self._visible())
+            case _:
+                return lines(_progress(event), "quiet") if self._verbose else []
+
+    def _note(self, host: str, word: str, message: str, remedy: str) -> list[Line]:
+        """What the user should know; kept back as long as it may turn out to be true of further hosts."""
+        if host and self._awaited:
+            self._kept.setdefault((word, message, remedy), []).append(host)
+            return []
+        return lines(f"{host}: {word}: {message}" if host else f"{word}: {message}", "note", remedy)
+
+    def _released(self, event: Event) -> list[Line]:
+        """What was kept back, if there is nothing more to wait for: each thing once, with the names of its hosts."""
+        match event:
+            case HostObserved() | HostFinished():
+                self._awaited.discard(event.host)
+            case RunFinished():
+                self._awaited.clear()
+        if self._awaited:
+            return []
+        kept, self._kept = self._kept, {}
+        rank = {host: number for number, host in enumerate(self.record.hosts)}
+        told = []
+        for (word, message, remedy), hosts in kept.items():
+            names = sorted(set(hosts), key=lambda host: rank.get(host, len(rank)))
+            told += lines(f"{flat(everybody(names, len(rank)))}: {word}: {message}", "note", remedy)
         return told
+
+    def _visible(self) -> frozenset[str]:
+        """Hosts of which the user still sees what went wrong."""
+        recap = min(len(self.record.hosts), MANY)
+        return frozenset(host for host, at in self._told.items() if self._written - at + recap < SCREEN)
 
     def _observed(self, event: HostObserved) -> list[Line]:
         """The differences; in check they all come at the end, sorted by host."""
@@ -73,14 +119,6 @@ class Narrator:
         plan = f"{event.host}: {Plan.of(list(event.differences))}"
         return lines(f"{plan} (stops {stops})" if stops else plan, "change")
 
-    def _finding(self, event: Finding) -> list[Line]:
-        """What was seen on a machine; with many hosts what is no hindrance comes at the end, said once for all."""
-        if event.severity == "fine":
-            return lines(f"{event.host}: fine: {event.message}", "quiet", event.remedy) if self._verbose else []
-        if event.severity == "notice" and len(self.record.hosts) > MANY and not self._verbose:
-            return []
-        return lines(f"{event.host}: {WORDS[event.severity]}: {event.message}", "note", event.remedy)
-
     def _task(self, event: TaskFinished) -> list[Line]:
         text = f"{event.host}: {event.status}: {flat(event.task)} ({event.seconds:.1f} s)"
         worth_more = self._verbose or event.status in BAD
@@ -91,9 +129,9 @@ class Narrator:
         return lines(text, status_tone(event.status), event.remedy)
 
     def _finished(self, event: HostFinished) -> list[Line]:
-        """The end of a host, unless its failed task has said it all."""
-        quiet = event.status in {"ok", "changed"} or self.record.host(event.host).told(event.message)
-        if quiet and not self._verbose:
+        """The end of a host, unless its failed task has said it all; in check it comes with all others at the end."""
+        at_the_end = self.record.verb == "check" or event.status in {"ok", "changed"}
+        if not self._verbose and (at_the_end or self.record.host(event.host).told(event.message)):
             return []
         text = f"{event.host}: {event.status}"
         return lines(f"{text}: {event.message}" if event.message else text, status_tone(event.status), event.remedy)

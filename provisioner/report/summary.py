@@ -13,17 +13,16 @@ COUNTS = ("ok", "changed", "failed", "skipped")
 _QUIET_EXIT_CODES = (0, 2)
 
 
-def summary(record: RunRecord, findings: bool = False) -> list[Line]:
+def summary(record: RunRecord, told: frozenset[str] = frozenset()) -> list[Line]:
     """All lines of the end, its parts separated by blank lines.
 
     Args:
         record: what is known of the run.
-        findings: whether what was seen on machines is said here, each thing once for all hosts.
+        told: hosts of which the user still sees why they failed or were skipped.
     """
     parts = [
-        _findings(record) if findings else [],
         _differences(record) if record.verb == "check" else _recap(record),
-        _causes(record),
+        _causes(record, told),
         _proven(record),
         _total(record),
         _dashboard(record),
@@ -45,20 +44,6 @@ def _grouped(
 
 def _names(hosts: Iterable[HostRecord], shown: int = 3) -> str:
     return several((flat(host.name) for host in hosts), shown)
-
-
-def _findings(record: RunRecord) -> list[Line]:
-    """What was seen on machines, with the names of all on which it was."""
-    seen: dict[tuple[str, str], list[str]] = {}
-    for host in record.hosts.values():
-        for finding in host.findings:
-            if finding.severity == "notice":
-                seen.setdefault((finding.message, finding.remedy), []).append(flat(host.name))
-    told = []
-    for (message, remedy), names in seen.items():
-        number = f" ({len(names)} hosts)" if len(names) > 1 else ""
-        told += lines(f"{several(names)}{number}: note: {message}", "note", remedy)
-    return told
 
 
 def _differences(record: RunRecord) -> list[Line]:
@@ -102,8 +87,9 @@ def _counts(host: HostRecord) -> list[str]:
     return [f"{status}={host.counts.get(status, 0)}" for status in COUNTS]
 
 
-def _causes(record: RunRecord) -> list[Line]:
-    """Why hosts failed or were skipped and what to do; the same cause is told once, whatever the number of hosts."""
+def _causes(record: RunRecord, visible: frozenset[str]) -> list[Line]:
+    """Why hosts failed or were skipped and what to do; the same cause is told once, whatever the number of hosts, and
+    not again where it still is before the user's eyes."""
 
     def cause(host: HostRecord) -> Hashable:
         return host.status, host.cause
@@ -112,6 +98,8 @@ def _causes(record: RunRecord) -> list[Line]:
     troubled = [host for host in concerned if host.status not in {"ok", "changed"}]
     told: list[Line] = []
     for group in _grouped(troubled, cause, together=True):
+        if all(host.name in visible for host in group):
+            continue
         message, remedy = group[0].cause
         text = f"{_names(group)}: {group[0].status}"
         told += lines(f"{text}: {message}" if message else text, status_tone(group[0].status), remedy)

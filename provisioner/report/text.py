@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+MOST = 5
+"""Hosts that are named one by one where the same is said of them."""
 
 _HARMFUL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
@@ -60,6 +62,13 @@ def several(names: Iterable[str], shown: int = 3) -> str:
     if len(listed) <= shown:
         return ", ".join(listed)
     return f"{', '.join(listed[:shown])} and {len(listed) - shown} more"
+
+
+def everybody(names: list[str], all_of_them: int) -> str:
+    """``w1, w2``, ``w1, w2, w3, w4, w5 and 25 more (30 hosts)`` or ``all 40 hosts``."""
+    if len(names) == all_of_them and len(names) > MOST:
+        return f"all {len(names)} hosts"
+    return several(names, MOST) + (f" ({len(names)} hosts)" if len(names) > MOST else "")
 
 
 def counted(number: int, noun: str) -> str:

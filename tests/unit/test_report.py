@@ -54,6 +54,11 @@ def started(verb: Verb = "apply", *hosts: str) -> RunStarted:
     return RunStarted(0, verb, "lab", "lab.yml", hosts or ("w1",), "/state/run.jsonl")
 
 
+def seen(host: str) -> HostObserved:
+    """All of a host was looked at, and nothing differs."""
+    return HostObserved(1, host, ())
+
+
 def plain(*events: Event, verbose: int = 0, color: bool = False) -> list[str]:
     stream = io.StringIO()
     report = PlainReport(stream, verbose, color)
@@ -109,8 +114,10 @@ LINES: list[tuple[Event, list[str], list[str]]] = [
 
 @pytest.mark.parametrize(("event", "quiet", "verbose"), LINES, ids=lambda value: type(value).__name__)
 def test_a_line_per_event(event: Event, quiet: list[str], verbose: list[str]) -> None:
-    assert plain(started(), event)[1:] == quiet
-    assert plain(started(), event, verbose=1)[1:][: len(verbose)] == verbose
+    seen = HostObserved(1, "w1", ())
+    assert plain(started(), seen, event)[1:] == quiet
+    told = plain(started(), seen, event, verbose=1)[1:]
+    assert [line for line in told if line != "w1: HostObserved"][: len(verbose)] == verbose
 
 
 @pytest.mark.parametrize(("difference", "text"), ONE_SIDED)
@@ -126,7 +133,7 @@ def test_a_host_does_not_repeat_what_its_task_said() -> None:
 
 def test_control_characters_are_shown_and_not_sent() -> None:
     nasty = "a\x1b[2Jb\x9b31m\rc\x07\u202ed\ud800\te"
-    told = plain(started(), Notice(1, "w1", nasty))[1]
+    told = plain(started(), seen("w1"), Notice(1, "w1", nasty))[1]
     assert told == r"w1: note: a\x1b[2Jb\x9b31m\x0dc\x07\u202ed\ud800    e"
     facts = HostConnected(1, "w1", {"hostname": "x\x1b]0;pwned\x07\ny"})
     assert plain(started(), facts, verbose=1)[1] == r"w1: connected: hostname x\x1b]0;pwned\x07 y"
@@ -202,6 +209,7 @@ def test_apply_ends_with_recap_causes_proof_and_next_commands() -> None:
         TaskFinished(1, "w1.lab", "all", "Install", "failed", 1, "disk full", "free 4 GB"),
         HostFinished(2, "head", "changed", {"ok": 3, "changed": 12}),
         HostFinished(2, "w1.lab", "failed", {"failed": 1}),
+        *(TaskFinished(2, "head", "all", f"Task {number}", "changed", 1) for number in range(20)),
         NodeProven(3, "head", "box", "Linux 6.1", "2.49.0", "3.12.1", 0.2),
         RunFinished(4, "apply", 3, "http://head:8265", (("provision check", "what differs"), ("x", "y"))),
     )
@@ -228,20 +236,58 @@ def test_apply_ends_with_recap_causes_proof_and_next_commands() -> None:
     ]
 
 
-def test_what_was_seen_on_many_machines_is_said_once() -> None:
+SLEEPS = [Finding(1, host, "it sleeps", "powercfg") for host in ("w2", "w1")]
+AMISS: list[tuple[str, list[Event], list[str]]] = [
+    ("the same of two", [*SLEEPS, *map(seen, ("w1", "w2"))], ["w1, w2: note: it sleeps", "  -> powercfg"]),
+    ("each its own", [SLEEPS[0], Notice(1, "w1", "clock"), *map(seen, ("w1", "w2"))],
+     ["w2: note: it sleeps", "  -> powercfg", "w1: note: clock"]),
+    ("somebody may still say it", [*SLEEPS, seen("w1")], []),
+    ("somebody never will", [*SLEEPS, seen("w1"), HostFinished(1, "w2", "unreachable", {}, "no route")],
+     ["w1, w2: note: it sleeps", "  -> powercfg", "w2: unreachable: no route"]),
+    ("of the cluster", [Notice(1, "", "upstream")], ["note: upstream"]),
+    ("later", [*map(seen, ("w1", "w2")), Notice(2, "w1", "full")], ["w1: note: full"]),
+    ("of a dropped host", [Notice(2, "old", "stays"), *map(seen, ("w1", "w2"))], ["old: note: stays"]),
+    ("what is fine", [Finding(1, "w1", "Windows 11", severity="fine"), *map(seen, ("w1", "w2"))], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("events", "told"), [row[1:] for row in AMISS], ids=[row[0] for row in AMISS])
+def test_what_is_amiss_on_several_hosts_is_said_once(events: list[Event], told: list[str]) -> None:
+    assert plain(started("apply", "w1", "w2"), *events)[1:] == told
+
+
+def test_what_is_amiss_on_many_hosts_fits_a_line() -> None:
     hosts = tuple(f"w{number:03d}" for number in range(50))
     events: list[Event] = [started("check", *hosts)]
     for host in hosts:
         events += [Finding(1, host, "it sleeps", "powercfg"), Finding(1, host, "Windows 11", severity="fine")]
-    events += [Finding(1, "w007", "no rights", "log in", "needs elevation"), RunFinished(2, "check", 0)]
+        events += [Finding(1, host, "no rights", "log in", "needs elevation")] * (host > "w003")
+    events.append(RunFinished(2, "check", 0))
     told = plain(*events)
-    assert told[1:3] == ["w007: needs an administrator: no rights", "  -> log in"]
-    assert [line for line in told if "sleeps" in line] == [
-        "w000, w001, w002 and 47 more (50 hosts): note: it sleeps",
-    ]
+    assert told[1:5] == [
+        "all 50 hosts: note: it sleeps", "  -> powercfg",
+        "w004, w005, w006, w007, w008 and 41 more (46 hosts): needs an administrator: no rights", "  -> log in",
+    ]  # fmt: skip
     assert not [line for line in told if "Windows 11" in line]
-    every = plain(*events, verbose=1)
-    assert sum("it sleeps" in line for line in every) == sum("Windows 11" in line for line in every) == 50
+    assert sum("Windows 11" in line for line in plain(*events, verbose=1)) == 50
+
+
+DISK_FULL = HostFinished(2, "w1", "failed", {"failed": 1}, "disk full", "free 4 GB")
+
+
+@pytest.mark.parametrize(
+    ("verb", "lines_since", "live", "at_the_end"),
+    [("apply", 0, True, False), ("apply", 30, True, True), ("check", 0, False, True), ("teardown", 3, True, False)],
+)
+def test_a_failure_is_told_once_unless_it_is_out_of_sight(
+    verb: Verb, lines_since: int, live: bool, at_the_end: bool
+) -> None:
+    others = [TaskFinished(3, "w2", "all", f"Task {number}", "changed", 1) for number in range(lines_since)]
+    told = plain(started(verb, "w1", "w2"), seen("w2"), DISK_FULL, *others, RunFinished(4, verb, 3))
+    places = [number for number, line in enumerate(told) if line == "w1: failed: disk full"]
+    assert len(places) == live + at_the_end
+    assert (places[0] == 1) == live
+    assert told.count("  -> free 4 GB") == len(places)
 
 
 def test_the_recap_of_200_hosts_fits_a_screen() -> None:

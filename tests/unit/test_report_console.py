@@ -172,7 +172,8 @@ def test_a_terminal_without_unicode_gets_letters() -> None:
 
 
 def test_escape_sequences_of_hosts_are_neutralised() -> None:
-    stage = Stage().emit(started("w1"), Doing(0, "w1", "evil\x1b]0;title\x07\nnext"), Notice(0, "w1", "\x1b[2J"))
+    doing = Doing(0, "w1", "evil\x1b]0;title\x07\nnext")
+    stage = Stage().emit(started("w1"), HostObserved(0, "w1", ()), doing, Notice(0, "w1", "\x1b[2J"))
     assert stage.shown()[-3:-1] == [r"w1: note: \x1b[2J", r"• w1     0 s  evil\x1b]0;title\x07 next"]
     assert "\x1b]" not in stage.stream.getvalue() and "\x1b[2J" not in stage.stream.getvalue()
 
@@ -195,6 +196,8 @@ def test_twenty_threads_and_the_refreshing_one() -> None:
     report = ConsoleReport(console=Console(file=stream, force_terminal=True, width=80, height=24), per_second=200)
     hosts = [f"w{number}" for number in range(20)]
     report.emit(started(*hosts))
+    for host in hosts:
+        report.emit(HostObserved(0, host, ()))
 
     def work(host: str) -> None:
         for number in range(20):
