@@ -28,14 +28,21 @@ NOT_RUN = {
     "Add-WindowsCapability -Online -Name OpenSSH.Server~~~~0.0.1.0": "a stand-in has no optional features of Windows",
     "Set-Service sshd -StartupType Automatic": "a stand-in has no services, and its server starts with it",
     "Start-Service sshd": "a stand-in has no services",
-    "Set-NetFirewallRule -Name OpenSSH-Server-In-TCP -Profile Any": "a stand-in filters nothing",
+    "if (-not (Get-NetFirewallRule -Name OpenSSH-Server-In-TCP -ErrorAction SilentlyContinue)) "
+    "{ New-NetFirewallRule -Name OpenSSH-Server-In-TCP -DisplayName 'OpenSSH Server (sshd)' "
+    "-Direction Inbound -Protocol TCP -LocalPort 22 -Action Allow }": "a stand-in filters nothing",
+    "Set-NetFirewallRule -Name OpenSSH-Server-In-TCP -Enabled True -Profile Any -RemoteAddress LocalSubnet": (
+        "a stand-in filters nothing"
+    ),
     "powercfg /change standby-timeout-ac 0": "a stand-in never sleeps",
+    "powercfg /change hibernate-timeout-ac 0": "a stand-in never sleeps",
 }
 """Lines for the machines that can't be run on a stand-in, and why; their syntax is that of Microsoft's references
 (dism, microsoft.powershell.management, netsecurity, powercfg command-line options)."""
 RUN = {
     "Add-Content C:\\ProgramData\\ssh\\administrators_authorized_keys 'ssh-ed25519 AAAA... you@yours' -Encoding ascii",
     "icacls C:\\ProgramData\\ssh\\administrators_authorized_keys /inheritance:r /grant '*S-1-5-32-544:F' '*S-1-5-18:F'",
+    "reg add HKLM\\SYSTEM\\CurrentControlSet\\Control\\FileSystem /v LongPathsEnabled /t REG_DWORD /d 1 /f",
 }
 KEYS = r"C:\ProgramData\ssh\administrators_authorized_keys"
 PLACEHOLDER = "ssh-ed25519 AAAA... you@yours"
