@@ -13,7 +13,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional
+    from typing import Any, Callable, Dict, List, Optional, Tuple
 
     from provisioner.remote.host import Host
 
@@ -71,6 +71,27 @@ def is_whole(host: Host, name: str, state: Dict[str, Any]) -> bool:
     """Tell whether the service is defined as it should be, starts at boot, and reads what was written for it."""
     same = state["defined"] == host.service_manager.definition(host, name)
     return same and bool(state["enabled"]) and is_intact(host, name)
+
+
+def flaws(host: Host, name: str, state: Dict[str, Any]) -> List[Tuple[str, str, str]]:
+    """Return (what, before, after) of everything that keeps the service from being whole; see ``is_whole``."""
+    what = "service %s" % name
+    if state["defined"] is None:
+        return [(what, "missing", "as declared")]
+    found = []
+    wanted = host.service_manager.definition(host, name)
+    if state["defined"] != wanted:
+        now, then = (host.service_manager.parts(host, text) for text in (state["defined"], wanted))
+        found = [
+            ("%s: %s" % (what, part), now.get(part, ""), then.get(part, ""))
+            for part in sorted({*now, *then})
+            if now.get(part) != then.get(part)
+        ] or [(what, "other settings", "as declared")]
+    if not state["enabled"]:
+        found.append((what, "disabled", "enabled"))
+    if not is_intact(host, name):
+        found.append(("what service %s starts" % name, "edited or incomplete", "as declared"))
+    return found
 
 
 def _load(path: str) -> Any:

@@ -267,3 +267,15 @@ if [ -s {refusals} ]; then sed -i 1d {refusals}; exit 5; fi
     line = f"bootstrap system {tmp_path / 'a b' / LABEL}.plist"
     assert waiting.soon(lambda: said.exists() and said.read_text().splitlines() == [line] * 3, limit=20.0)
     assert not waiting.soon(lambda: said.read_text().count("\n") > 3, limit=1.5), "it is done"
+
+
+def test_what_differs_in_a_property_list_is_named(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.start()
+    keys = plistlib.loads(place.plist.read_bytes())
+    place.plist.write_bytes(plistlib.dumps({**keys, "UserName": "kim", "Nice": 5}))
+    told = [(f"service {NAME}: Nice", "5", ""), (f"service {NAME}: account", "kim", "root")]
+    assert service.flaws(place.host, NAME, place.state()) == told
+    place.plist.write_text("no property list")
+    (first, *_) = service.flaws(place.host, NAME, place.state())
+    assert first[1] == ""

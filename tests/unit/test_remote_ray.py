@@ -169,8 +169,10 @@ def test_a_stopped_or_edited_service(node: Node) -> None:
     node.ensure()
     node.service.active = False
     assert node.differences() == [("change", f"Ray {node.kind[4:]}", "stopped", "running")]
+    node.service.defined = None
+    assert node.differences() == [("change", "service ray-lab", "missing", "as declared")]
     node.service.defined = "edited"
-    assert node.differences() == [("change", "service ray-lab", "edited or incomplete", "as declared")]
+    assert node.differences() == [("change", "service ray-lab", "other settings", "as declared")]
     (node.world.root / "service" / "ray-lab.json").write_text("{")
     node.service.active = True
     assert ("change", "Ray's start", "unknown", "as declared") in node.differences()
@@ -182,7 +184,7 @@ def test_a_copy_that_ray_s_account_has_changed_is_not_believed(node: Node) -> No
     spec = json.loads(copy.read_text())
     assert copy.stat().st_mode & 0o777 == 0o600
     copy.write_text(json.dumps({**spec, "python": "/tmp/stranger"}))
-    assert node.differences() == [("change", "service ray-lab", "edited or incomplete", "as declared")]
+    assert node.differences() == [("change", "what service ray-lab starts", "edited or incomplete", "as declared")]
     assert service.read_spec(node.world.host(), "ray-lab") == spec
     service.write_spec(node.world.host(), "ray-lab", spec)
     assert json.loads(copy.read_text()) == spec

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from provisioner.remote import service
 from provisioner.remote.failure import Failure
 from provisioner.remote.platforms.base import NEEDS_ELEVATION
 from provisioner.remote.platforms.windows import access, com, registry, scheduler
@@ -219,6 +220,61 @@ def test_what_an_administrator_has_registered_is_good_enough(tmp_path: Path) -> 
     state = manager.observe(host, "ray-lab")  # type: ignore[arg-type]
     assert state["defined"] == manager.definition(host, "ray-lab")  # type: ignore[arg-type]
     assert host.shared == {}
+
+
+FLAWS: list[tuple[str, Any, list[tuple[str, str, str]]]] = [
+    ("another account", lambda: xml("SYSTEM"), [(": account", "SYSTEM", "kim")]),
+    ("somebody's SID", lambda: xml().replace("<UserId>kim<", "<UserId>S-1-5-21-1<").replace(" [", " [0"),
+     [(": account", "lee", "kim")]),
+    ("its own SID", lambda: xml().replace("<UserId>kim<", f"<UserId>{SID}<").replace(" [", " [0"), []),
+    ("with a password", lambda: xml(password=True), [(": password", "kept by Windows", "none")]),
+    ("of a standard account", lambda: xml(elevated=False), [(": starts with the machine", "no", "yes")]),
+    ("of another release", lambda: xml().replace("<Priority>5", "<Priority>7").replace(" [", " [0"), []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "told"), [row[1:] for row in FLAWS], ids=[row[0] for row in FLAWS])
+def test_what_differs_in_a_task_is_named(
+    text: Any, told: list[tuple[str, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "name_of", {"S-1-5-21-1": "lee"}.__getitem__)
+    monkeypatch.setattr(access, "sid_of", lambda name: SID if name == "kim" else name)
+    host, manager = Host(tmp_path, "kim", "", {"schtasks.exe /Query": (0, as_written_back(text()))}), Tasks()
+    host.service_manager = manager
+    state = manager.observe(host, "ray-lab")  # type: ignore[arg-type]
+    found = service.flaws(host, "ray-lab", state)  # type: ignore[arg-type]
+    found = [each for each in found if "command" not in each[0]]
+    expected = [(f"service ray-lab{what}", before, after) for what, before, after in told]
+    assert found == expected
+
+
+def test_a_task_that_is_missing_or_disabled_is_called_so(tmp_path: Path) -> None:
+    host = Host(tmp_path, "kim", "", NO_TASK)
+    host.service_manager = manager = Tasks()
+    state = manager.observe(host, "ray-lab")  # type: ignore[arg-type]
+    assert service.flaws(host, "ray-lab", state) == [("service ray-lab", "missing", "as declared")]  # type: ignore[arg-type]
+    text = manager.definition(host, "ray-lab")  # type: ignore[arg-type]
+    whole = {"defined": text, "enabled": False}
+    assert service.flaws(host, "ray-lab", whole) == [("service ray-lab", "disabled", "enabled")]  # type: ignore[arg-type]
+    same_command = {"defined": text.replace("<Priority>5", "<Priority>7"), "enabled": True}
+    assert service.flaws(host, "ray-lab", same_command) == [("service ray-lab", "other settings", "as declared")]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("account", "password", "refused"),
+    [("kim", "", False), ("PC1\\Kim", "", False), ("SYSTEM", "", False), ("lee", "hush", False), ("lee", "", True)],
+)
+def test_a_person_s_account_without_password_is_refused_before_anything_is_done(
+    account: str, password: str, refused: bool, tmp_path: Path
+) -> None:
+    host = Host(tmp_path, account, password, NO_TASK)
+    if not refused:
+        return Tasks().require(host)  # type: ignore[arg-type]
+    with pytest.raises(Failure, match="account lee without its password") as caught:
+        Tasks().require(host)  # type: ignore[arg-type]
+    assert "password: {from_env: NAME}" in caught.value.remedy
+    assert host.platform.ran == []
+    return None
 
 
 NEEDED = [

@@ -45,6 +45,7 @@ class Host:
         self.root, self.account, self.account_password = folder, account, password
         self.platform = Windows(answers, elevated)
         self.shared: dict[str, Any] = {}
+        self.service_manager: Any = None
         self.said: list[str] = []
 
     def doing(self, text: str) -> None:

@@ -42,6 +42,13 @@ class ServiceManager:
         """Return the definition the service should have, as text (a unit, a plist, a task)."""
         raise NotImplementedError
 
+    def parts(self, host: Host, text: str) -> Dict[str, str]:
+        """Return what a user can recognize in a definition, or in what is there in its place, by name."""
+        return {}
+
+    def require(self, host: Host) -> None:
+        """Raise a Failure if it can run nothing under the account that is declared; changes nothing."""
+
     def define(self, host: Host, name: str) -> None:
         """Write the definition and have it started at boot."""
         raise NotImplementedError

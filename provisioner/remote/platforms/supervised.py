@@ -45,6 +45,9 @@ class Supervised(ServiceManager):
     def definition(self, host: Host, name: str) -> str:
         return " ".join(launch_arguments(host, name, "supervise"))
 
+    def parts(self, host: Host, text: str) -> Dict[str, str]:
+        return {"command": text}
+
     def define(self, host: Host, name: str) -> None:
         """Nothing to do: the supervisor writes its own state when it starts."""
 

@@ -41,6 +41,8 @@ LimitNOFILE=65536
 WantedBy={target}
 """
 NETWORK = "Wants=network-online.target\nAfter=network-online.target\n"
+WORDS = {"User": "account", "ExecStart": "command"}
+"""Settings of a unit by the names that users know."""
 PROPERTIES = "ActiveState,SubState,MainPID,NRestarts,UnitFileState,NeedDaemonReload"
 
 
@@ -74,6 +76,10 @@ class Systemd(ServiceManager):
             command=" ".join(_quote(part) for part in launch_arguments(host, name)),
             target="default.target" if self._user else "multi-user.target",
         )
+
+    def parts(self, host: Host, text: str) -> Dict[str, str]:
+        settings = [line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith(("#", ";"))]
+        return {WORDS.get(name.strip(), name.strip()): value.strip() for name, value in settings}
 
     def define(self, host: Host, name: str) -> None:
         if self._user:

@@ -58,6 +58,7 @@ class RayNode(Resource):
         raise NotImplementedError
 
     def observe(self, host: Host) -> List[Difference]:
+        host.service_manager.require(host)
         return self._compare(host, ray_spec.declared(host, self.params)) + host.platform.root_differences(host)
 
     def former(self, host: Host) -> List[Difference]:
@@ -85,7 +86,7 @@ class RayNode(Resource):
         stops = "Ray on %s" % host.name if state["active"] else ""
         found = [difference(*change, stops=stops) for change in ray_spec.changes(now or {}, wanted)]
         if not service.is_whole(host, name, state):
-            found.append(difference("change", "service %s" % name, "edited or incomplete", "as declared", stops))
+            found += [difference("change", *flaw, stops=stops) for flaw in service.flaws(host, name, state)]
         elif state.get("stale"):
             found.append(difference("change", "service %s" % name, state["stale"], "as declared"))
         if found:

@@ -31,6 +31,8 @@ DRAIN = 45
 """Seconds that launchd gives a node to end by itself."""
 END_LIMIT = DRAIN + 15.0
 """Seconds for a node that is told to end to be gone."""
+WORDS = {"UserName": "account", "ProgramArguments": "command"}
+"""Keys of a property list by the names that users know."""
 PATIENCE = "i=0; while [ $i -lt 60 ]; do %s bootstrap system %s && exit; i=$((i+1)); sleep 1; done"
 """A service that still ends is refused: asked again until it is taken."""
 
@@ -67,6 +69,17 @@ class LaunchDaemon(ServiceManager):
         import plistlib
 
         return plistlib.dumps(self._keys(host, name), sort_keys=True).decode("utf-8")
+
+    def parts(self, host: Host, text: str) -> Dict[str, str]:
+        import plistlib
+        from xml.parsers.expat import ExpatError
+
+        try:
+            keys = plistlib.loads(text.encode("utf-8"))
+        except (ValueError, ExpatError, plistlib.InvalidFileException):
+            return {}
+        found: Dict[str, Any] = keys if isinstance(keys, dict) else {}
+        return {WORDS.get(key, key): _shown(value) for key, value in found.items()}
 
     def _keys(self, host: Host, name: str) -> Dict[str, Any]:
         early = os.path.join(os.path.dirname(log_path(host, name)), name + ".launchd.log")
@@ -132,6 +145,12 @@ class LaunchDaemon(ServiceManager):
 
 def _label(name: str) -> str:
     return "provision." + name
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join("%s=%s" % pair for pair in sorted(value.items()))
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _of_the_account(account: str) -> Dict[str, str]:

@@ -55,7 +55,7 @@ class Tasks(ServiceManager):
         }
 
     def _as_defined(self, host: Host, name: str, task: Optional[Registered]) -> Optional[str]:
-        """Return our own definition if that is what is registered, else what tells it from that.
+        """Return our own definition if that is what is registered, else what is.
 
         What an administrator has registered is more than what another session could: it is as good.
         """
@@ -64,7 +64,7 @@ class Tasks(ServiceManager):
         wanted = self.definition(host, name)
         if _is(task, wanted) or _is(task, self._definition(host, name, elevated=True)):
             return wanted
-        return "%s %s" % (task.command, task.arguments)
+        return task.text
 
     def _is_stale(self, host: Host, name: str, task: Optional[Registered]) -> Optional[str]:
         """Return what is wrong with the password that Windows was told, None if nothing is or there is no password."""
@@ -83,6 +83,24 @@ class Tasks(ServiceManager):
         argv = [*launcher, state_path(host, name), hold_path(host, name)]
         return task_xml(host.cluster, host.account, bool(host.account_password), elevated, argv)
 
+    def parts(self, host: Host, text: str) -> Dict[str, str]:
+        task = Registered(text)
+        return {
+            "account": _named(host, task.account),
+            "command": "%s %s" % (task.command, task.arguments),
+            "password": "kept by Windows" if task.logon == "Password" else "none",
+            "starts with the machine": "yes" if task.at_startup else "no",
+        }
+
+    def require(self, host: Host) -> None:
+        if host.account_password or access.is_system(host.account):
+            return
+        if not access.same_account(host.account, host.platform.login_account()):
+            raise Failure(
+                "Windows runs nothing under the account %s without its password" % host.account,
+                "write `service: {account: ..., password: {from_env: NAME}}`, or leave the account out",
+            )
+
     def define(self, host: Host, name: str) -> None:
         self._register(host, name, self.definition(host, name))
 
@@ -99,11 +117,8 @@ class Tasks(ServiceManager):
         own = access.same_account(host.account, host.platform.login_account())
         if own:  # names may be those of several accounts, and of any alphabet
             text = text.replace("<UserId>%s<" % escaped(host.account), "<UserId>%s<" % access.own_sid())
-        elif not host.account_password and not access.is_system(host.account):
-            raise Failure(
-                "Windows runs nothing under the account %s without its password" % host.account,
-                "write `service: {account: ..., password: {from_env: NAME}}`, or leave the account out",
-            )
+        else:
+            self.require(host)
         if "<LogonType>Password<" in text:
             scheduler.register(host, name, text)
             passwords.note(host, name)
@@ -200,6 +215,16 @@ def read_state(host: Host, name: str) -> Dict[str, Any]:
         return {key: int(state[key]) for key in ("pid", "born", "waiting", "restarts")}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def _named(host: Host, account: str) -> str:
+    """Return an account as it is declared, if it is that one, else by its name."""
+    try:
+        if access.same_account(account, host.account):
+            return host.account
+    except Failure:
+        return account
+    return "SYSTEM" if access.is_system(account) else access.name_of(account) if account[:4] == "S-1-" else account
 
 
 def _is(task: Registered, text: str) -> bool:

@@ -79,10 +79,13 @@ class Registered:
     """
 
     def __init__(self, text: str) -> None:
-        plain = text.replace("\0", "")
+        plain = self.text = text.replace("\0", "")
         self.fingerprint = _found(r"<Description>[^<]*\[([0-9a-f]{16})\]\s*</Description>", plain)
         self.command = _found(r"<Command>\s*\"?([^<]*?)\"?\s*</Command>", plain)
         self.arguments = _found(r"<Arguments>([^<]*)</Arguments>", plain)
+        self.account = _found(r"<UserId>\s*([^<]*?)\s*</UserId>", plain)
+        self.logon = _found(r"<LogonType>\s*([^<]*?)\s*</LogonType>", plain)
+        self.at_startup = "<BootTrigger" in plain
         settings = _found(r"<Settings>(.*?)</Settings>", plain)
         self.enabled = not re.search(r"<Enabled>\s*(false|0)\s*</Enabled>", settings)
 
