@@ -24,6 +24,9 @@ LOCK_LIMIT = 600.0
 """Seconds for the controller to lock the packages, and in which something of a download must arrive there."""
 INSTALL_LIMIT = 600.0
 """Seconds for uv to install everything from local files."""
+COMPILING = {"PYTHONHOME": "", "PYTHONPATH": "", "UV_COMPILE_BYTECODE_TIMEOUT": "300"}
+"""For uv, which starts Python to write byte code: variables of the session would lead that astray (empty, they count as
+none), and on a busy machine its start may take longer than uv's own limit of 60 s."""
 ROOM = 6
 """An environment with the wheels it came from takes about this many times the wheels' size."""
 
@@ -212,7 +215,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _run(host: Host, argv: List[str]) -> None:
-    code, output = host.platform.run(argv, INSTALL_LIMIT)
+    code, output = host.platform.run(argv, INSTALL_LIMIT, COMPILING)
     if not code:
         return
     text = " ".join(output.split())
