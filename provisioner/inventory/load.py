@@ -14,6 +14,7 @@ from provisioner.inventory.lockfile import SUFFIX
 from provisioner.inventory.model import Host, Interpreter, Inventory, RayOptions, Ssh
 from provisioner.inventory.options import HEAD_ONLY, ONE_HOST_ONLY, Reader, Settings
 from provisioner.inventory.problems import Problems, listing, suggestion
+from provisioner.inventory.systems import check_systems
 from provisioner.inventory.uniqueness import check_hosts
 from provisioner.inventory.validation import validate
 
@@ -65,6 +66,7 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
     _check_python(document, hosts, problems)
     _check_mirror(document, artifacts.mirror, hosts, problems)
     check_hosts(hosts, problems)
+    check_systems(hosts, problems)
     problems.raise_any()
     top = document.value
     return Inventory(
