@@ -113,10 +113,11 @@ def test_two_runs_do_not_work_on_one_host_at_once(tmp_path: Path) -> None:
 def test_the_root_goes_when_nothing_else_is_in_it(purge: bool, tmp_path: Path) -> None:
     world = World(tmp_path)
     (world.root / "env" / "abc").mkdir(parents=True)
-    (world.root / "lock").touch()
+    for name in ("lock", "members.json", "python.json"):  # the second as a former head has it
+        (world.root / name).touch()
     world.host().platform.clean(str(world.root), purge)
     assert world.root.exists() is not purge
-    assert not (world.root / "lock").exists()
+    assert purge or [path.name for path in world.root.iterdir()] == ["env"]
 
 
 def test_purge_leaves_what_is_not_ours(tmp_path: Path) -> None:

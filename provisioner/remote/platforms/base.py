@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 OURS = ("before", "env", "log", "python", "ray", "run", "service", "store")
 """Folders that we make under the root; whatever else is there is somebody's."""
+PASSING = ("members.json", "python.json", "lock")
+"""Files there that no teardown leaves: a host that was once the head still has its list of members."""
 PROCESSORS = {"amd64": "x86_64", "arm64": "aarch64"}
 """Other names of what the rest of the program knows as x86_64 and aarch64."""
 NEEDS_ELEVATION = "needs elevation"

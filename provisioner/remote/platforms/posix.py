@@ -10,7 +10,7 @@ import time
 
 from provisioner.remote.failure import Failure, NoProgram
 from provisioner.remote.folders import interpreters, is_brought, programs, remove_if_empty
-from provisioner.remote.platforms.base import OURS, Platform, locked_by
+from provisioner.remote.platforms.base import OURS, PASSING, Platform, locked_by
 from provisioner.remote.platforms.variables import ProfileFile, VariablesFile
 
 TYPE_CHECKING = False
@@ -95,7 +95,7 @@ class Posix(Platform):
     def clean(self, root: str, purge: bool) -> List[str]:
         import shutil
 
-        for name in ("lock", "python.json"):
+        for name in PASSING:
             if os.path.exists(os.path.join(root, name)):
                 os.unlink(os.path.join(root, name))
         for folder in OURS if purge else ("store",):  # an environment that is kept needs no wheels any more

@@ -10,7 +10,7 @@ import sys
 import time
 
 from provisioner.remote.failure import Failure
-from provisioner.remote.platforms.base import OURS, PROCESSORS, Platform, locked_by
+from provisioner.remote.platforms.base import OURS, PASSING, PROCESSORS, Platform, locked_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Windows(Platform):
             remove(os.path.join(root, folder), self.holders)
         if self._lock_file is not None:  # last, and not before it is closed: what is open can't be removed
             self._lock_file.close()
-        for name in ("python.json", "lock"):
+        for name in PASSING:
             if os.path.exists(os.path.join(root, name)):
                 files.unlink(os.path.join(root, name))
         remove_if_empty(root)

@@ -18,7 +18,7 @@ import os
 import stat
 
 from provisioner.remote.failure import Failure
-from provisioner.remote.platforms.base import OURS
+from provisioner.remote.platforms.base import OURS, PASSING
 from provisioner.remote.platforms.windows import access, descriptors
 from provisioner.remote.platforms.windows.access import ADMINISTRATORS, OWNER_RIGHTS, SYSTEM, USERS
 from provisioner.remote.platforms.windows.descriptors import FULL, MODIFY, READ
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
 
-FILES = ("desktop.ini", "lock", "marker.json", "python.json")
+FILES = ("desktop.ini", "marker.json", *PASSING)
 """Files in a root of ours; the first is Windows' own."""
 WRITABLE = ("log", "ray", "run")
 """Folders below the root that Ray's account writes to."""
