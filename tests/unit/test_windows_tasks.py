@@ -219,7 +219,10 @@ def test_what_an_administrator_has_registered_is_good_enough(tmp_path: Path) -> 
     manager = Tasks()
     state = manager.observe(host, "ray-lab")  # type: ignore[arg-type]
     assert state["defined"] == manager.definition(host, "ray-lab")  # type: ignore[arg-type]
+    manager.foresee(host, "ray-lab", "python3")  # type: ignore[arg-type]
     assert host.shared == {}
+    manager.foresee(host, "ray-lab", "newer.exe")  # type: ignore[arg-type]
+    assert len(host.shared[NEEDS_ELEVATION]) == 1
 
 
 FLAWS: list[tuple[str, Any, list[tuple[str, str, str]]]] = [
@@ -290,10 +293,10 @@ def test_what_needs_an_administrator_is_known_before_it_is_refused(
 ) -> None:
     host = Host(tmp_path, account, password, NO_TASK, elevated=False)
     for _ in range(2):
-        Tasks().observe(host, "ray-lab")  # type: ignore[arg-type]
+        Tasks().foresee(host, "ray-lab", "python.exe")  # type: ignore[arg-type]
     assert host.shared == {NEEDS_ELEVATION: [needed]}
     elevated = Host(tmp_path, account, password, NO_TASK)
-    Tasks().observe(elevated, "ray-lab")  # type: ignore[arg-type]
+    Tasks().foresee(elevated, "ray-lab", "python.exe")  # type: ignore[arg-type]
     assert elevated.shared == {}
 
 

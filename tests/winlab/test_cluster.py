@@ -186,6 +186,8 @@ def test_a_windows_head_with_a_linux_worker(
     assert not [path for path in written if PASSWORD.encode() in path.read_bytes()]
     again = cluster.apply()
     assert (again.changed(), again.differences()) == ([], [])
+    saved = head.drive.parent / "system.reg"  # Windows writes its registry late: what a run took out may be back
+    wait_until(lambda: "provision lab files" not in saved.read_text("utf-8", "replace"), "the registry on disk", 90)
     head.power_cut()
     head.boot()
     took["the head's boot, all ALIVE again"] = timed(lambda: cluster.wait_alive(head.name, worker.name, limit=2 * BACK))

@@ -59,6 +59,9 @@ class ServiceManager:
         """Define the service, which runs, as it shall be with another interpreter, where that may be refused: so that
         it is before anything is stopped. Failure if it is."""
 
+    def foresee(self, host: Host, name: str, python: str) -> None:
+        """Note (NEEDS_ELEVATION) what of that this session may not do, before anything is changed."""
+
     def restart(self, host: Host, name: str) -> None:
         """Start the service, or stop and start it if it runs. Returns before Ray is up."""
         raise NotImplementedError

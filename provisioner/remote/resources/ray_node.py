@@ -59,7 +59,11 @@ class RayNode(Resource):
 
     def observe(self, host: Host) -> List[Difference]:
         host.service_manager.require(host)
-        return self._compare(host, ray_spec.declared(host, self.params)) + host.platform.root_differences(host)
+        wanted = ray_spec.declared(host, self.params)
+        found = self._compare(host, wanted)
+        if found:
+            host.service_manager.foresee(host, service.service_name(host), wanted["python"])
+        return found + host.platform.root_differences(host)
 
     def former(self, host: Host) -> List[Difference]:
         now = service.read_spec(host, service.service_name(host))

@@ -41,11 +41,8 @@ class Tasks(ServiceManager):
     def observe(self, host: Host, name: str) -> Dict[str, Any]:
         task, state = self._registered(host, name), read_state(host, name)
         alive = bool(self._launcher(host, state))
-        defined = self._as_defined(host, name, task)
-        if task is None or defined != self.definition(host, name):
-            _predict(host)
         return {
-            "defined": defined,
+            "defined": self._as_defined(host, name, task),
             "enabled": task is not None and task.enabled,
             "stale": self._is_stale(host, name, task),
             "active": alive and not state["waiting"],
@@ -107,6 +104,18 @@ class Tasks(ServiceManager):
     def prepare(self, host: Host, name: str, python: str) -> None:
         """A run of the old definition goes on; the new one begins when Ray is started."""
         self._register(host, name, self._definition(host, name, host.platform.privileged(), python))
+
+    def foresee(self, host: Host, name: str, python: str) -> None:
+        task, text = self._registered(host, name), self._definition(host, name, True, python)
+        if host.platform.privileged() or (task is not None and _is(task, text)):
+            return
+        what = "have Ray run as %s" % host.account
+        if access.same_account(host.account, host.platform.login_account()):
+            what = "have Ray run while nobody is logged on, unless the machine's policy lets %s log on as a batch job"
+            what = what % host.account
+        missing = host.shared.setdefault(NEEDS_ELEVATION, [])
+        if what not in missing:
+            missing.append(what)
 
     def _register(self, host: Host, name: str, text: str) -> None:
         host.platform.make_folder(host.path("run"), host.account)
@@ -231,19 +240,6 @@ def _is(task: Registered, text: str) -> bool:
     """Tell whether that definition is what is registered, as far as can be told."""
     ours = Registered(text)
     return (task.fingerprint, task.command, task.arguments) == (ours.fingerprint, ours.command, ours.arguments)
-
-
-def _predict(host: Host) -> None:
-    """Note what a session without an administrator's rights can't have the Task Scheduler do, before it is asked to."""
-    if host.platform.privileged():
-        return
-    what = "have Ray run as %s" % host.account
-    if access.same_account(host.account, host.platform.login_account()):
-        what = "have Ray run while nobody is logged on, unless the machine's policy lets %s log on as a batch job"
-        what = what % host.account
-    missing = host.shared.setdefault(NEEDS_ELEVATION, [])
-    if what not in missing:
-        missing.append(what)
 
 
 def _not_started(host: Host, name: str, seconds: float, result: Optional[int]) -> Failure:
