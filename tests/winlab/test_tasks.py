@@ -43,8 +43,11 @@ def told(act, *arguments):
         return [failure.message, failure.remedy]
 
 def spec(at):
+    python = at.path("env", "one", "Scripts", "python.exe")  # only what runs out of the root is ours
+    if not os.path.exists(python):
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", at.path("env", "one")], check=True)
     return {"argv": [sys.executable, "-c", "import time; time.sleep(600)"], "env": {}, "path": r"C:\windows",
-            "python": sys.executable, "log": service.log_path(at, NAME), "temp_dir": at.temp_dir()}
+            "python": python, "log": service.log_path(at, NAME), "temp_dir": at.temp_dir()}
 
 def made(**more):
     at = host(**more)
