@@ -189,3 +189,34 @@ tell([tasks.Tasks()._launcher(h, tasks.read_state(h, "ray-lab")), state["born"] 
 child.kill()
 """
     assert told(place, folder, script) == [0, True]
+
+
+def test_without_an_administrators_rights_all_is_the_accounts_own(place: StandIn, folder: str) -> None:
+    script = """
+above, root = C + r"\\above", C + r"\\above\\lab"
+guard.make_root(root, above, False, win.login_account())
+guard.make_folder(root + r"\\log", False, win.login_account())
+lists = [shown(path) for path in (above, root, root + r"\\log")]
+descriptors.set_owner(root, "S-1-5-32-544")
+tell([lists, told(guard.check_root, root, above, False)])
+"""
+    lists, refused = told(place, folder, script)
+    account = f"(A;OICI;FA;;;{OWN})"
+    above = f"D:PAI{ADMINISTRATORS}{account}(A;;0x1200a9;;;BU)"
+    assert lists == [[OWN, above], [OWN, f"D:PAI{ADMINISTRATORS}{account}"], [OWN, f"D:PAI{ADMINISTRATORS}{account}"]]
+    assert refused == (
+        rf"the root {folder}\above\lab is for administrators, and this session has no administrator's rights -> "
+        "log in as an administrator, or choose another `root:`"
+    )
+
+
+def test_an_owner_is_known_by_every_name(place: StandIn, folder: str) -> None:
+    script = rf"""
+path = C + r"\f"
+open(path, "w").close()
+names = ["winadmin", os.environ["COMPUTERNAME"] + r"\winadmin", ".\\winadmin", {KIM!r}, "SYSTEM"]
+before = [win.owned_by(path, name) for name in names]
+win.give(path, {KIM!r})
+tell([before, [win.owned_by(path, name) for name in names], win.owner(path)])
+"""
+    assert told(place, folder, script) == [[True, True, True, False, False], [False, False, False, True, False], KIM]
