@@ -76,6 +76,7 @@ def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
     stays in force).
     """
     path = os.path.realpath(path)
+    discard_asides(*os.path.split(path))  # first: whatever ends this run, the next one comes by here again
     descriptor, aside = create_aside(path, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -86,7 +87,6 @@ def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
     except BaseException:
         _discard(aside)
         raise
-    discard_asides(*os.path.split(path))
 
 
 def _discard(path: str) -> None:
