@@ -68,6 +68,7 @@ class Conversation:
         self._deliveries = Deliveries(declaration.host.name, lambda: self._line.session.wire, self._content)
         self._observed: dict[int, list[Message]] = {}
         self._task: tuple[str, float] | None = None
+        self._purged: list[Difference] = []
         self._last_told = time.monotonic()
         self._doing_now = ""
         self.host = declaration.host
@@ -120,7 +121,8 @@ class Conversation:
     def _open(self) -> None:
         self._doing("connecting")
         target, become = self._run.target(self.host)
-        hello = dict(self._declaration.hello, run=self._run.number)
+        purge = self._verb == "teardown" and self._run.options.purge
+        hello = dict(self._declaration.hello, run=self._run.number, purge=purge)
         choice = self._run.choice(self.host, self._doing)
         session = open_session(self._run.connector, target, become, hello, choice, self._doing)
         self._reached = True
@@ -142,7 +144,8 @@ class Conversation:
             found += [Difference(self.name, row["task"], **difference) for difference in row["differences"]]
             if not row["differences"]:
                 self.outcome.count("ok")
-        differences = tuple(found)
+        self._purged = [Difference(self.name, PURGE, **each) for each in observed.get("purged") or []]
+        differences = (*found, *self._purged)
         self._tell_findings(observed.get("findings") or [])
         self._emit(HostObserved(self._run.now(), self.name, differences))
         self.cannot = observed.get("cannot") or []
@@ -255,6 +258,11 @@ class Conversation:
             self._task, self._last_told = (PURGE, time.monotonic()), time.monotonic()
         self._line.send({"type": "end", "clean": clean, "purge": self._run.options.purge})
         self._line.expect("bye", None if purge else END_LIMIT)
+        if self._task and self._purged:
+            done = ", ".join(f"{each.what}: {each.before}" for each in self._purged)
+            seconds = time.monotonic() - self._task[1]
+            self.outcome.count("changed")
+            self._emit(TaskFinished(self._run.now(), self.name, PURGE, PURGE, "changed", seconds, f"removed {done}"))
         self._task = None
 
     def _leave(self) -> None:

@@ -33,6 +33,8 @@ class Host:
         self.name: str = hello["host"]
         self.node_ip: str = hello.get("node_ip") or ""
         """The address under which the other nodes know this host."""
+        self.purge = bool(hello.get("purge"))
+        """Whether a teardown leaves nothing, not even what makes the next apply quick."""
         self.run: int = hello.get("run") or 0
         """When the run began, in seconds of the controller's clock: tells runs apart and which came first."""
         self.account: str = hello.get("account") or platform.login_account()

@@ -89,7 +89,15 @@ class Conversation:
                 rows.append({"play": number, "task": task.name, "differences": task.differences})
         shared = self.host.shared
         told = {"type": "observed", "tasks": rows, "dropped": shared.get("dropped"), "cannot": shared.get("cannot")}
-        self.wire.send(dict(told, findings=self._findings()))
+        self.wire.send(dict(told, findings=self._findings(), purged=self._purged()))
+
+    def _purged(self) -> List[Dict[str, str]]:
+        """Return what goes at the very end, when every task is undone."""
+        if self.mode != "teardown" or not self.host.purge:
+            return []
+        from provisioner.remote.resources.old_environments import all_that_is_kept
+
+        return all_that_is_kept(self.host)
 
     def _findings(self) -> List[Dict[str, str]]:
         """Return what the user should know of this machine; that it can't be found out is no reason to do nothing."""

@@ -54,6 +54,9 @@ def test_a_purge_may_take_its_time_and_says_what_it_does(
     monkeypatch.setattr(conversation, "END_LIMIT", 0.01)
     assert lab.run("teardown", purge=True) == 0
     assert "removing environments and files that were sent" in [e.text for e in lab.events if isinstance(e, Doing)]
+    (told,) = [each for each in lab.differences() if "environments" in repr(each)]
+    assert "1 (0 MB)" in repr(told)
+    assert lab.statuses() == {"h1": "changed"}
     assert list(lab.homes["h1"].iterdir()) == []
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from provisioner.remote import service
 from provisioner.remote.resources import environment, ray_history
+from provisioner.remote.resources.old_environments import all_that_is_kept
 
-from .remote_host import World, make
+from .remote_host import World, make, shown
 
 SHA = {name: name * 64 for name in "abcdef"}
 
@@ -147,3 +148,15 @@ def test_a_removal_that_is_interrupted_goes_on(room: Room, monkeypatch: pytest.M
     assert room.observe("d", 2) == ["an unfinished environment"]
     room.ensure("d", 2)
     assert room.left("env") == {"3.11.9-b", "3.11.9-c", "3.11.9-d"}
+
+
+def test_what_a_purge_removes_is_told_with_its_size(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    assert all_that_is_kept(world.host()) == [], "nothing was ever made"
+    for name, size in {"env/a/x": 2_000_000, "env/b/lib/y": 1_500_000, "store/c/z": 10, "log/ray.log": 9}.items():
+        path = world.root / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"0" * size)
+    assert shown(all_that_is_kept(world.host())) == [
+        ("remove", "environments", "2 (3 MB)", ""), ("remove", "files that were sent", "1 (0 MB)", "")
+    ]  # fmt: skip

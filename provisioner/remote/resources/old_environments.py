@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from provisioner.remote.resource import Difference
 
 
+KEPT = {"env": "environments", "python": "interpreters", "store": "files that were sent"}
+"""Folders of the root that stay when a cluster is torn down, and what is in them."""
+
+
 class OldEnvironments(Resource):
     """Params: ``environment`` (the declared one's id), ``keep`` (how many others stay: those that ran last).
 
@@ -89,9 +93,26 @@ def spare(host: Host) -> str:
     return "; what no longer runs may be removed there: %s" % told if told else ""
 
 
+def all_that_is_kept(host: Host) -> List[Difference]:
+    """Return what a teardown leaves and a purge removes, with its size: environments, interpreters, files sent here."""
+    kept = [(name, folders(host.path(name))) for name in KEPT]
+    return [
+        difference("remove", KEPT[name], before="%d (%d MB)" % (len(there), _size(host.path(name)) // 1000000))
+        for name, there in kept
+        if there
+    ]
+
+
 def _size(folder: str) -> int:
-    files = (os.path.join(path, name) for path, _, names in os.walk(folder) for name in names)
-    return sum(os.lstat(file).st_size for file in files)
+    """Return the bytes of all files in a folder, as far as they can be seen."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(path, name)).st_size
+            except OSError:
+                continue
+    return total
 
 
 def folders(path: str) -> List[str]:
