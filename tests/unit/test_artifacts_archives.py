@@ -35,9 +35,9 @@ def test_every_system_of_ray_has_interpreters(os: str, arch: str, cache: Cache) 
 def test_a_known_version_is_found_without_uv(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("provisioner.artifacts.program.uv_program", lambda: pytest.fail("uv was started"))
     known = KnownArchives(cache)
-    began = time.perf_counter()
+    began = time.process_time()
     assert known.has("linux", "x86_64", (3, 11, 9))
-    assert time.perf_counter() - began < 0.02
+    assert time.process_time() - began < 0.02
 
 
 def test_an_unknown_version_is_asked_for_once(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
