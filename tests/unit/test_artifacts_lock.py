@@ -287,9 +287,9 @@ def test_the_same_inputs_do_not_run_uv_again(index: Path, tmp_path: Path, monkey
     cache = Cache(tmp_path / "cache")
     first = resolve_lock(WINDOWS, "3.11.9", ("demo", "colour"), cache)
     monkeypatch.setattr("provisioner.artifacts.program.uv_program", lambda: pytest.fail("uv was started"))
-    began = time.perf_counter()
+    began = time.process_time()
     assert resolve_lock(WINDOWS, "3.11.9", ("colour", "demo"), cache) == first
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05
 
 
 def test_a_spoilt_lock_is_made_again(index: Path, tmp_path: Path) -> None:
