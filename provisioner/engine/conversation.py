@@ -176,7 +176,9 @@ class Conversation:
             if not self._run.consent.decision:
                 self.outcome.refused = True
                 stopped = ", ".join(sorted({difference.stops for difference in differences if difference.stops}))
-                self.outcome.skip(f"nothing was done: {stopped or 'things'} would be stopped", "run again with --yes")
+                self.outcome.skip(
+                    f"nothing was done: {stopped or 'things'} would be stopped", "run again and agree, or add --yes"
+                )
                 return
         if self.cannot:
             self.outcome.fail(HostFailed(self.cannot[0], remedy=self.cannot[1]))

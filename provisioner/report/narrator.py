@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from provisioner.events import (
@@ -154,5 +155,14 @@ def _progress(event: Event) -> str:
 
 def _facts(facts: dict[str, Any]) -> str:
     return flat(
-        ", ".join(f"{key} {value}" for key, value in sorted(facts.items()) if not isinstance(value, dict | list))
+        ", ".join(
+            f"{key} {_fact(key, value)}" for key, value in sorted(facts.items()) if not isinstance(value, dict | list)
+        )
     )
+
+
+def _fact(key: str, value: Any) -> Any:
+    """A fact as users read it: the host's clock, which comes as seconds since 1970, as a time."""
+    if key != "clock" or not isinstance(value, int | float):
+        return value
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(value))

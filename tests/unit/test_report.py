@@ -135,6 +135,8 @@ def test_control_characters_are_shown_and_not_sent() -> None:
     nasty = "a\x1b[2Jb\x9b31m\rc\x07\u202ed\ud800\te"
     told = plain(started(), seen("w1"), Notice(1, "w1", nasty))[1]
     assert told == r"w1: note: a\x1b[2Jb\x9b31m\x0dc\x07\u202ed\ud800    e"
+    clock = HostConnected(1, "w1", {"clock": 86400.5, "os": "linux"})
+    assert plain(started(), clock, verbose=1)[1] == "w1: connected: clock 1970-01-02 00:00:00 UTC, os linux"
     facts = HostConnected(1, "w1", {"hostname": "x\x1b]0;pwned\x07\ny"})
     assert plain(started(), facts, verbose=1)[1] == r"w1: connected: hostname x\x1b]0;pwned\x07 y"
 

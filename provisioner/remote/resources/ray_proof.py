@@ -40,14 +40,14 @@ class RayProof(Resource):
         expected = host.wire.ask("controller", "finished", None, 60.0)
         wanted = [name for name in self.params["members"] if name in expected]
         nodes = self._await(host, wanted)
-        host.doing("running a task on %d nodes" % len(nodes))
+        host.doing("running a task on %s" % _nodes(len(nodes)))
         proofs = self._prove(host, nodes)
         for name, proof in sorted(proofs.items()):
             host.wire.send(dict(proof, type="proven", host=name))
         broken = ["%s: %s" % (name, proof["error"]) for name, proof in sorted(proofs.items()) if "error" in proof]
         if broken:
             raise Failure("a task did not run on every node: " + "; ".join(broken))
-        return "a task ran on %d nodes" % len(proofs)
+        return "a task ran on %s" % _nodes(len(proofs))
 
     def revert(self, host: Host) -> str:
         return self.ensure(host)
@@ -87,3 +87,7 @@ def _running(host: Host) -> Dict[str, Any]:
 
     spec = service.read_spec(host, service.service_name(host)) or {}
     return {name: spec[name] for name in ("python", "gcs", "dashboard") if name in spec}
+
+
+def _nodes(number: int) -> str:
+    return "%d node%s" % (number, "s"[: number - 1])
