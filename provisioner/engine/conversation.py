@@ -133,6 +133,7 @@ class Conversation:
         facts = self._line.expect("facts", OBSERVE_LIMIT)["facts"]
         self._emit(HostConnected(self._run.now(), self.name, facts))
         self._notice(remarks.about_clock(facts))
+        self._notice(remarks.about_leaving(facts, self._verb, self._run.options.verb))
         if self._verb in ("apply", "check"):
             self._run.census.take(self.host, facts)
             if self._run.census.unsupported(facts):

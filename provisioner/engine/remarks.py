@@ -23,6 +23,25 @@ def about_clock(facts: Message) -> tuple[str, str] | None:
     return f"its clock is {abs(off):.0f} s {way} of this machine's", "set it right (chrony, timedatectl set-ntp true)"
 
 
+def about_leaving(facts: Message, verb: Verb, run: Verb) -> tuple[str, str] | None:
+    """Return what there is to say of a host that is taken down because the inventory has dropped it.
+
+    Args:
+        facts: its own.
+        verb: what is done with it.
+        run: what is done with the cluster.
+    """
+    root = facts.get("root")
+    if (verb, run) != ("teardown", "apply") or not root:
+        return None
+    windows = facts.get("os") == "windows"
+    separator = "\\" if windows else "/"
+    paths = [f"{root}{separator}{name}" for name in ("env", "python", "store")]
+    command = f"powershell Remove-Item -Recurse {', '.join(paths)}" if windows else f"rm -rf {' '.join(paths)}"
+    told = f"the inventory has dropped it: its Ray is removed; environments, interpreters and files stay in {root}"
+    return told, f"to remove them as well, on that host, when this run is over: {command}"
+
+
 def worth_telling(findings: list[Message], verb: Verb) -> list[Message]:
     """Return what a user needs to know of what was seen on a machine: when tearing down or going back, only what this
     session may not do."""
