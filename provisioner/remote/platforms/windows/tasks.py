@@ -198,7 +198,7 @@ class Tasks(ServiceManager):
                 raise Failure(
                     "the task %s can't be deleted" % scheduler.path_of(name), "delete it in the Task Scheduler"
                 )
-            scheduler.remove_folder()
+        scheduler.remove_folder()  # also where a run was ended between the two
         for path in (state_path(host, name), hold_path(host, name), passwords.path_of(host, name)):
             _remove(path)
 
