@@ -81,12 +81,13 @@ class File(Resource):
             with open(before["copy"], "rb") as file:
                 host.write(path, file.read(), before["access"]["mode"])
             host.platform.set_access(path, before["access"])
-            unlink(before["copy"])
         elif os.path.exists(path):
             unlink(path)
         for folder in entry["folders"]:
             remove_if_empty(folder)
         host.marker.drop(self.key)
+        if before:  # last: while the marker names it, the next run needs it
+            unlink(before["copy"])
         return "%s %s" % (path, "put back" if before else "removed")
 
     def _mode(self, access: Optional[Dict[str, Any]]) -> int:
