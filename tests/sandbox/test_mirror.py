@@ -26,7 +26,7 @@ from provisioner.inventory.model import ArtifactOptions, Host, Interpreter, Inve
 from provisioner.playbook.load import load_playbook
 from provisioner.sandbox import Sandbox
 from provisioner.transport.wire import Wire
-from tests.unit.test_remote_environment import wheel
+from tests.parts.test_remote_environment import wheel
 
 from .conftest import free_ports
 

@@ -13,8 +13,7 @@ import pytest
 from provisioner.artifacts.catalogue import Origin, available, nearest
 from provisioner.artifacts.explain_interpreter import Wanted, explain_interpreter
 from provisioner.artifacts.platform import Platform
-
-from .interpreter_mirror import LINUX, WINDOWS, mirror, no_settings, refused
+from tests.unit.interpreter_mirror import LINUX, WINDOWS, mirror, no_settings, refused
 
 __all__ = ["mirror", "no_settings"]
 

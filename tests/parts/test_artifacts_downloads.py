@@ -19,9 +19,8 @@ import provisioner
 from provisioner.artifacts import Artifacts, Cache
 from provisioner.errors import ProvisionError
 from tests import interpreters
+from tests.unit.interpreter_mirror import LINUX, WINDOWS, left_over, mirror, no_settings, refused
 from tests.waiting import soon
-
-from .interpreter_mirror import LINUX, WINDOWS, left_over, mirror, no_settings, refused
 
 __all__ = ["mirror", "no_settings"]
 

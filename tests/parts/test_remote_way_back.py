@@ -11,10 +11,10 @@ from provisioner.remote import service
 from provisioner.remote.failure import Failure
 from provisioner.remote.host import Host
 from provisioner.remote.resources import ray_node, ray_spec
+from tests.unit.ray_stage import Dashboard, dashboard
+from tests.unit.remote_host import World
 
 from .ray_life import Life, head, no_patience, worker
-from .ray_stage import Dashboard, dashboard
-from .remote_host import World
 
 __all__ = ["dashboard", "head", "no_patience", "worker"]
 

@@ -18,8 +18,7 @@ from provisioner.remote import launch, service
 from provisioner.remote.host import MARK, Host
 from provisioner.remote.platforms.supervised import Supervised
 from tests import waiting
-
-from .remote_host import World
+from tests.unit.remote_host import World
 
 NAME = "ray-lab"
 SCRIPT = """

@@ -14,8 +14,7 @@ import pytest
 
 from provisioner.remote import handout
 from provisioner.remote.store import Store
-
-from .remote_host import Controller, Sent, World
+from tests.unit.remote_host import Controller, Sent, World
 
 MIRROR, MEMBER, STRANGER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 

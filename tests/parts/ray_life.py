@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from provisioner.remote.resources import ray_history, ray_node, ray_state
-
-from .ray_stage import Dashboard, Node
-from .remote_host import World
+from tests.unit.ray_stage import Dashboard, Node
+from tests.unit.remote_host import World
 
 VERSIONS = {"e1": "2.58.0", "e2": "2.60.0", "e3": "2.61.0", "e1b": "2.58.0"}
 

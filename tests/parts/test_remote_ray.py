@@ -12,9 +12,8 @@ import pytest
 from provisioner.remote import service
 from provisioner.remote.failure import Failure
 from provisioner.remote.resources import ray_checks, ray_node, ray_spec
-
-from .ray_stage import Dashboard, Node, dashboard
-from .remote_host import Service, World
+from tests.unit.ray_stage import Dashboard, Node, dashboard
+from tests.unit.remote_host import Service, World
 
 __all__ = ["dashboard"]
 

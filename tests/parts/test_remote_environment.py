@@ -22,8 +22,7 @@ from provisioner.remote.failure import Failure
 from provisioner.remote.host import Host
 from provisioner.remote.resource import Resource
 from provisioner.remote.resources.environment import read_stamp, try_out
-
-from .remote_host import World, found, make, shown
+from tests.unit.remote_host import World, found, make, shown
 
 HERE = platform.python_version()
 

@@ -16,9 +16,8 @@ import pytest
 from provisioner.remote.failure import Failure
 from provisioner.remote.resource import Resource
 from provisioner.remote.resources.python_search import remember
-
-from .python_stage import Pythons, archive, pythons
-from .remote_host import World, found, shown
+from tests.unit.python_stage import Pythons, archive, pythons
+from tests.unit.remote_host import World, found, shown
 
 __all__ = ["pythons"]
 

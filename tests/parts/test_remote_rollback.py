@@ -7,10 +7,10 @@ import pytest
 from provisioner.remote import service
 from provisioner.remote.failure import Failure
 from provisioner.remote.resources import ray_history, ray_state
+from tests.unit.ray_stage import dashboard
+from tests.unit.remote_host import shown
 
 from .ray_life import Life, head, no_patience, worker
-from .ray_stage import dashboard
-from .remote_host import shown
 
 __all__ = ["dashboard", "head", "no_patience", "worker"]
 
