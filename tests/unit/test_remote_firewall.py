@@ -146,6 +146,13 @@ def test_rules_that_shut_programs_of_others_are_only_named(machine: Machine) -> 
     assert host.shared["shut programs"] == [theirs]
 
 
+def test_rules_that_shut_ports_are_only_named(machine: Machine) -> None:
+    machine.rules["{9}"] = "v2.31|Action=Block|Active=TRUE|Dir=In|Protocol=6|LPort=6379|Name=our block|"
+    host = machine.host()
+    assert [each["action"] for each in opening().observe(host)] == ["add"]
+    assert host.shared["shut ports"] == [("our block", "6379")]
+
+
 @pytest.mark.parametrize("edit", [("Active=TRUE", "Active=FALSE"), ("Allow", "Block"), ("Protocol=6", "Protocol=17")])
 def test_rules_that_were_edited(edit: tuple[str, str], machine: Machine) -> None:
     apply(machine, opening())

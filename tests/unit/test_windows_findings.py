@@ -109,6 +109,14 @@ def test_a_program_that_others_shut(tmp_path: Path) -> None:
     assert r'program="C:\Python311\python.exe"' in notice["remedy"]
 
 
+def test_ports_that_others_shut(tmp_path: Path) -> None:
+    found = look(tmp_path, WINDOWS_11, shared={"shut ports": [("our block", "6380-6385")]})
+    (notice,) = [each for each in found if each["severity"] == "notice"]
+    assert notice["message"].startswith("the firewall rule 'our block' keeps other hosts from the ports 6380-6385")
+    assert 'delete rule name="our block" dir=in' in notice["remedy"]
+    assert "nothing keeps the firewall from heeding our rules" not in [each["message"] for each in found]
+
+
 @pytest.mark.parametrize(
     ("needs", "severity"), [([], "fine"), (["open the firewall", "start Ray at boot"], "needs elevation")]
 )

@@ -124,6 +124,34 @@ def test_which_rules_shut_a_program(text: str, shuts: bool) -> None:
     assert rules.blocks(rules.parse(text)) is shuts
 
 
+PORTS = "v2.31|Action=Block|Active=TRUE|Dir=In|Protocol=6|LPort2_10=6380-6385|Name=our block|"
+
+
+@pytest.mark.parametrize(
+    ("text", "ports"),
+    [
+        (PORTS, "6380"),
+        (PORTS.replace("6385", "7000"), "6380,6400-6500"),
+        (PORTS.replace("LPort2_10=6380-6385|", ""), "6379-6380,6400-6500"),
+        (PORTS.replace("Protocol=6|", ""), "6380"),
+        (PORTS + "RA4=10.0.0.0/255.255.255.0|", "6380"),
+        (PORTS + "RA4=10.0.0.9|", ""),
+        (PORTS + "RA4=LocalSubnet|", "6380"),
+        (PORTS + r"App=C:\Python311\python.exe|", ""),
+        (PORTS + "Svc=sshd|", ""),
+        (PORTS.replace("6380-6385", "RPC"), ""),
+        (PORTS.replace("6380-6385", "445"), ""),
+        (PORTS.replace("Protocol=6", "Protocol=17"), ""),
+        (PORTS.replace("Block", "Allow"), ""),
+        (PORTS.replace("TRUE", "FALSE"), ""),
+        (PORTS.replace("Dir=In", "Dir=Out"), ""),
+    ],
+)
+def test_which_rules_shut_ports(text: str, ports: str) -> None:
+    places = rules.merge_addresses(["10.0.0.2", "fd00::2"])
+    assert rules.show_ports(rules.shuts(rules.parse(text), [(6379, 6380), (6400, 6500)], places)) == ports
+
+
 def test_lines_for_netsh() -> None:
     rule = rules.Rule(r"C:\p\ray.exe", [(6379, 6379), (7000, 7005)], rules.merge_addresses(["10.0.0.1", "10.0.0.2"]))
     assert rules.add_line("provision lab 1", "Ray", rule) == (

@@ -164,6 +164,7 @@ def _runtime(exists: Callable[[str], bool]) -> Finding:
 def _firewall(host: Host, read: Read) -> List[Finding]:
     """Look at what makes rules of ours useless."""
     told = [_shut(path) for path in host.shared.get("shut programs") or []]
+    told += [_shut_ports(name, ports) for name, ports in host.shared.get("shut ports") or []]
     ignored = _networks(read, POLICIES + r"\WindowsFirewall", "AllowLocalPolicyMerge", 0)
     if ignored:
         told.append(
@@ -187,6 +188,13 @@ def _shut(path: str) -> Finding:
     return notice(
         "a firewall rule keeps other hosts from %s, and it is left to you" % path,
         'as administrator: netsh advfirewall firewall delete rule name=all dir=in program="%s"' % path,
+    )
+
+
+def _shut_ports(name: str, ports: str) -> Finding:
+    return notice(
+        "the firewall rule '%s' keeps other hosts from the ports %s, and it is left to you" % (name, ports),
+        'as administrator: netsh advfirewall firewall delete rule name="%s" dir=in' % name,
     )
 
 

@@ -83,6 +83,7 @@ class WindowsFirewall(Firewall):
             return []
         present = self._present()
         ours = _ours(present, host.cluster)
+        host.shared["shut ports"] = _shut_ports(present, opening)
         found = [
             difference("remove", "firewall rule %s" % name, before="keeps others from %s" % path)
             for name, path in _blocking(present, host, opening)
@@ -358,3 +359,12 @@ def _blocking(present: Dict[str, rules.Fields], host: Host, opening: Opening) ->
     if foreign:
         host.shared["shut programs"] = sorted(foreign)
     return sorted(shut)
+
+
+def _shut_ports(present: Dict[str, rules.Fields], opening: Opening) -> List[Tuple[str, str]]:
+    """Return (name, ports) of rules that keep the cluster's hosts from ports of ours, whatever program is there: they
+    beat every rule that allows, and somebody has meant them."""
+    spans = [(first, last) for first, last in opening["ports"]]
+    places = rules.merge_addresses(opening["addresses"])
+    shut = ((rules.one(fields, "Name"), rules.shuts(fields, spans, places)) for fields in present.values())
+    return sorted((name, rules.show_ports(ports)) for name, ports in shut if ports)

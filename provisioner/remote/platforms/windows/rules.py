@@ -191,6 +191,24 @@ def blocks(fields: Fields) -> bool:
     return bool(program(fields)) and one(fields, "Protocol") in ("", TCP)
 
 
+def shuts(fields: Fields, spans: Iterable[Span], places: Iterable[Place]) -> List[Span]:
+    """Return which of some TCP ports a rule keeps some hosts from, whatever program listens there."""
+    wanted = {"Action": "block", "Active": "true", "Dir": "in"}
+    if any(one(fields, name).lower() != value for name, value in wanted.items()):
+        return []
+    if one(fields, "Protocol") not in ("", TCP) or any(name in fields for name in ("App", "Svc", "AppPkgId")):
+        return []
+    theirs = addresses(fields)
+    if (0, 0, 0) not in theirs and not any(_meet(one_of, other) for one_of in places for other in theirs):
+        return []
+    common = [(max(a, c), min(b, d)) for a, b in spans for c, d in ports(fields)]
+    return merge_ports((first, last) for first, last in common if first <= last)
+
+
+def _meet(one_of: Place, other: Place) -> bool:
+    return one_of[0] == other[0] and one_of[1] <= other[2] and other[1] <= one_of[2]
+
+
 def fingerprint(rules: Iterable[Rule]) -> str:
     """Return eight digits that tell these rules from others."""
     import zlib
