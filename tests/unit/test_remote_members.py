@@ -96,6 +96,17 @@ def test_only_nodes_of_our_own_cluster_are_dropped(running: str, dropped: list[s
     assert sorted(host.shared["dropped"]) == dropped
 
 
+@pytest.mark.parametrize(
+    ("head", "dropped"), [("box", {"box": {"address": "10.0.0.8"}}), ("ctl", {}), ("w1", {}), (None, {})]
+)
+def test_a_head_that_moved_away_is_dropped(head: str | None, dropped: object, tmp_path: Path) -> None:
+    host = World(tmp_path).host()
+    spec = {"argv": [], "env": {}, "python": "", "config": "c1", "gcs": "10.0.0.8:6379"}
+    service.write_spec(host, "ray-lab", {**spec, "temp_dir": str(tmp_path / "ray"), **({"head": head} if head else {})})
+    make("members", members=MEMBERS, dashboard=NOBODY).observe(host)
+    assert host.shared["dropped"] == dropped
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1, "b": {"user": "x"}}'])
 def test_damaged_memory_says_nothing(text: str, tmp_path: Path) -> None:
     world = World(tmp_path)

@@ -68,6 +68,9 @@ class Members(Resource):
         for node in self._nodes(host):
             if node["alive"] and node["host"] and node["host"] not in self.params["members"]:
                 members.setdefault(node["host"], {"address": node["ip"]})
+        for name, how in _former_head(host).items():
+            if name not in self.params["members"]:
+                members.setdefault(name, how)
         return members
 
     def _nodes(self, host: Host) -> List[Node]:
@@ -79,6 +82,13 @@ class Members(Resource):
         started = {each.get("config") for each in (spec or {}, *ray_history.read(host))}
         nodes = fetch_nodes(self.params["dashboard"], max_age=5.0) or []
         return nodes if any(node["head"] and node["config"] in started for node in nodes) else []
+
+
+def _former_head(host: Host) -> Known:
+    """Return the head of the cluster that this host is in by now: whoever moves the head elsewhere may drop it."""
+    spec = service.read_spec(host, service.service_name(host)) or {}
+    address = str(spec.get("gcs", "")).rpartition(":")[0].strip("[]")
+    return {spec["head"]: {"address": address}} if spec.get("head") and address else {}
 
 
 def _path(host: Host) -> str:

@@ -43,6 +43,7 @@ def declared(host: Host, params: Dict[str, Any]) -> Spec:
         "node_ip": params["node_ip"],
         "ports": params["ports"],
         "gcs": params["gcs"],
+        "head": params["head"],
         "dashboard": params["dashboard"],
         "secret": params["secret"],
     }
