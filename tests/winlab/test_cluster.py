@@ -24,6 +24,7 @@ TASKS = "windows/system32/Tasks/provision"
 TASK = f"{TASKS}/ray-lab"
 MACHINE = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
 PASSWORD = "open-sesame"
+OLD, NEW = "2.58.0", "2.60.0"
 SYSTEM = {"service": {"account": "SYSTEM"}}
 BACK = 150.0
 """Seconds for a node to be back by itself: the task's repetition takes a minute, Ray's start 20 s."""
@@ -39,10 +40,11 @@ class Story:
     took: dict[str, float] = field(default_factory=dict)
 
 
-def declare(cluster: Cluster, **more: Mapping[str, object]) -> None:
-    """Write the inventory: whoever logs in, and which versions, is said by host; so is what ``more`` says."""
+def declare(cluster: Cluster, **more: Mapping[str, Any]) -> None:
+    """Write the inventory: whoever logs in, and which versions, is said by host; so is what ``more`` says, but for
+    what it says of ``all``."""
     head, *workers = [(machine.name, {**own(machine), **more.get(machine.name, {})}) for machine in cluster.machines]
-    cluster.declare(python=PYTHON, head=dict([head]), workers=dict(workers))
+    cluster.declare(**{"python": PYTHON, "head": dict([head]), "workers": dict(workers), **more.get("all", {})})
 
 
 def own(machine: Machine) -> dict[str, Any]:
@@ -71,6 +73,15 @@ def ours(machine: StandIn) -> list[Process]:
 
 def of(machine: StandIn, program: str) -> list[Process]:
     return [process for process in machine.processes() if program in process.command]
+
+
+def environments(machine: StandIn) -> set[str]:
+    return {folder.name for folder in (machine.drive / "provision/lab/env").iterdir()}
+
+
+def proven(answer: Answer) -> dict[str, tuple[str, str]]:
+    """Return (OS, Ray) of every node that a task ran on."""
+    return {name: (proof["os"], proof["ray"]) for name, proof in answer.proven().items()}
 
 
 def timed(act: Callable[[], object]) -> float:
@@ -157,6 +168,26 @@ def test_ports_that_windows_keeps_are_named_and_nothing_is_stopped(story: Story)
     declare(story.cluster, w2=SYSTEM)
     assert ("w1", "Run a Ray worker") not in story.cluster.apply().changed()
     assert {process.pid for process in of(story.windows[0], "raylet.exe")} == raylets
+
+
+def test_another_version_and_back(story: Story) -> None:
+    """As on Linux, of which tests/lab/test_upgrade.py tells more; a mixed cluster changes its version as a whole."""
+    before = [environments(worker) for worker in story.windows]
+    declare(story.cluster, all={"ray": {"version": OLD}}, w2=SYSTEM)
+    done = story.cluster.apply("--yes")
+    story.took["another version"] = round(done.result.seconds, 1)
+    assert proven(done) == {"h1": ("Linux", OLD), "w1": ("Windows", OLD), "w2": ("Windows", OLD)}
+    assert [len(environments(worker)) for worker in story.windows] == [2, 2]
+    back = story.cluster.run("rollback", "--yes")
+    story.took["rollback"] = round(back.result.seconds, 1)
+    assert proven(back) == {"h1": ("Linux", NEW), "w1": ("Windows", NEW), "w2": ("Windows", NEW)}
+    running = [{process.pid for process in of(worker, "raylet.exe")} for worker in story.windows]
+    declare(story.cluster, all={"keep": 0}, w2=SYSTEM)
+    tidied = story.cluster.apply()
+    assert {task for _, task in tidied.changed()} == {"Remove old environments"}
+    assert [environments(worker) for worker in story.windows] == before
+    assert [{process.pid for process in of(worker, "raylet.exe")} for worker in story.windows] == running
+    assert story.cluster.apply().differences() == []
 
 
 def test_teardown_leaves_no_task_and_no_process(story: Story) -> None:
