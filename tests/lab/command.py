@@ -65,6 +65,11 @@ class Running:
         """Whether nobody has waited for its end yet."""
         return self._process.returncode is None
 
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended by itself; `wait` must be called all the same."""
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
     def signal(self, number: int = signal.SIGINT) -> None:
         """Send a signal to the command only, not to what it has started."""
         os.kill(self._process.pid, number)

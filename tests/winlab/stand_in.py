@@ -179,6 +179,15 @@ class StandIn(Machine):
                 _renew(program, data)
             self.restart_sshd()
 
+    def end_sessions(self) -> None:
+        """Break off every SSH connection, as when the server ends: its sessions' jobs take along all that they run."""
+        rows = self.inside(["ps", "-eww", "-o", "pid=,ppid=,args="]).stdout.splitlines()
+        found = [(int(each[0]), int(each[1]), each[2]) for each in (row.split(None, 2) for row in rows)]
+        shells = {pid for pid, _, command in found if command.endswith("/winshell.py")}
+        ended = [pid for pid, parent, command in found if "sshd-session: " in command or parent in shells]
+        if ended:
+            self.inside(["kill", "-9", *map(str, ended)], check=False)  # one may have ended meanwhile
+
     def change(self, **settings: str | float) -> None:
         """Change ``end``, ``restart``, ``console``, ``hang`` or ``speed`` of a running stand-in; see README.md."""
         self._control("set", *(f"{name}={value}" for name, value in settings.items()))
