@@ -22,10 +22,10 @@ PYTHON = "3.11.9"
 WITH_TESTS = ("pytest", "pytest-timeout", "hypothesis")
 TREE = ("provisioner", "tests", "playbooks", "inventory", "pyproject.toml")
 UNIT = (
-    "addresses", "artifacts_lock", "artifacts_platform", "declaration", "deliveries", "engine_parts",
-    "inventory_document", "inventory_load", "inventory_ranges", "mirror", "once", "playbook_load", "playbook_resolve",
-    "portable", "ray_fleet", "ray_start", "ray_support", "report", "report_console", "report_secrets", "report_table",
-    "transport",
+    "addresses", "artifacts_lock", "artifacts_platform", "declaration", "deliveries", "engine_gates", "engine_outcome",
+    "engine_switchboard", "inventory_document", "inventory_load", "inventory_ranges", "inventory_systems", "mirror",
+    "once", "playbook_load", "playbook_resolve", "portable", "ray_fleet", "ray_start", "ray_support", "report",
+    "report_console", "report_secrets", "report_table", "transport", "transport_refusals",
 )  # fmt: skip
 """Unit tests of the controller that know nothing of Linux."""
 INVENTORY = """\

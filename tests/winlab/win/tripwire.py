@@ -28,7 +28,7 @@ WHILE = 0.15
 
 def place(path):
     """A path without what differs from run to run, and of the many files below a folder of ours only that folder."""
-    path = re.sub(r"(?<![0-9a-z])[0-9a-f]{8,}(?![0-9a-z])|(?<=\.part)\d+|(?<=firewall-)\d+", "*", path.lower())
+    path = re.sub(r"(?<![0-9a-z])[0-9a-f]{8,}(?![0-9a-z])|(?<=\.part)\d+", "*", path.lower())
     if not path.startswith(ROOT):
         return re.sub(r"(\\.provision\\program\\[^\\]+\\).*", r"\1...", path)
     parts = path[len(ROOT) :].split("\\")

@@ -181,8 +181,8 @@ class WindowsFirewall(Firewall):
     def _netsh(self, host: Host, lines: List[str]) -> str:
         """Run commands in one netsh; returns what it said of those that failed. It goes on after one that fails, and
         its exit code is 1 then."""
-        name = "firewall-%d.txt" % threading.get_ident()  # files are handed out in a thread of its own
-        script = host.path("store", name)
+        lending = threading.current_thread() is not threading.main_thread()  # files are handed out in one of its own
+        script = host.path("store", "firewall-files.txt" if lending else "firewall.txt")
         netsh = programs.system32("netsh.exe")
         host.write(script, "\r\n".join([*lines, ""]).encode("ascii"))
         try:
