@@ -52,7 +52,7 @@ def test_next_apply_completes_the_cluster(cluster: Cluster, complete: Answer) ->
 def test_changed_label_restarts_that_node_only(cluster: Cluster) -> None:
     before = undisturbed(cluster.machines)
     cluster.declare(workers={"h2": {"ray": {"labels": {"zone": "b"}}}})
-    assert cluster.check(code=2).differences() == [("h2", "change", "ray label zone", "", "b")]
+    assert cluster.check(code=2).differences() == [("h2", "add", "ray label zone", "", "b")]
     refused = cluster.apply(code=1)
     assert refused.status()["h2"] == "skipped"
     assert "Ray on h2" in refused.said("h2")

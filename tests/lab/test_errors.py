@@ -73,7 +73,7 @@ def test_wrong_key(cluster: Cluster, tmp_path: Path) -> None:
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")])
     said = fails(cluster, "check", 4, ssh={"key": str(tmp_path / "other")})
     assert f"root@{NETWORK}.11:22 does not accept the key or password" in said
-    assert f"ssh root@{NETWORK}.11" in said
+    assert f"ssh -i {tmp_path / 'other'} root@{NETWORK}.11" in said
 
 
 def test_wrong_password(cluster: Cluster) -> None:

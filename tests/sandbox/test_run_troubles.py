@@ -190,7 +190,7 @@ def test_a_clock_that_is_off_is_named(
     off: int, way: str, cluster: Callable[[int], Cluster], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = SimpleNamespace(time=lambda: time.time() + off, monotonic=time.monotonic)
-    monkeypatch.setattr("provisioner.engine.conversation.time", ours)
+    monkeypatch.setattr("provisioner.engine.remarks.time", ours)
     lab = cluster(1)
     lab.run("check")
     (notice,) = [event for event in lab.events if isinstance(event, Notice)]

@@ -190,7 +190,11 @@ def test_what_cannot_be_is_said_before_anything_is_made(shell: str, place: Make)
     assert "Microsoft Store" in refused.said(name)
     for root in (r"C:\my provision", "C:\\홍길동"):
         here.declare(root=root)
+        refused = here.cluster.apply("--yes", *here.flags, code=1)
+        assert f"Ray does not run below the root {root}" in refused.document["notices"][0]["message"]
+    for root, why in (("C:\\", "is a whole drive"), (r"C:\Windows", "belongs to"), ("C:\\" + "x" * 60, "is too long")):
+        here.declare(root=root)
         refused = here.cluster.apply("--yes", *here.flags, code=3)
-        assert "a blank, or letters beyond ASCII" in refused.said(name)
+        assert why in refused.said(name)
     here.declare()
     assert_gone(here)

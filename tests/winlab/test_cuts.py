@@ -151,9 +151,9 @@ def test_what_lasts(place: Callable[[], Place]) -> None:
         (environment,) = (here.stand_in.drive / "provision/lab/env").iterdir()
         assert here.stand_in.read(r"C:\data\theirs.txt") == here.stand_in.read(r"C:\data\sub\ours.txt") == release
         assert sorted(path.name for path in (here.stand_in.drive / "data").iterdir()) == [release, "sub", "theirs.txt"]
-        rules = {rule["App"][0].rpartition("\\")[2] for rule in here.stand_in.firewall()}
-        assert rules == {"python.exe", "raylet.exe", "gcs_server.exe"}
-        assert all(environment.name in rule["App"][0] for rule in here.stand_in.firewall() if "env" in rule["App"][0])
+        programs = {rule["App"][0] for rule in here.stand_in.firewall()}
+        assert {path.rpartition("\\")[2] for path in programs} == {"python.exe", "raylet.exe", "gcs_server.exe"}
+        assert {path.split("\\")[4] for path in programs if "\\env\\" in path} == {environment.name}
     assert_gone(here, *flags)
     print(f"cut at {len(here.steps.cut)} steps")
 
@@ -167,7 +167,7 @@ def test_a_node(place: Callable[[], Place]) -> None:
     here.steps.through(here.cluster, "apply", *flags)
     assert_settled(here, *flags)
     assert here.cluster.alive() == [here.stand_in.name]
-    programs = [process.command.rpartition("\\")[2].split()[0] for process in here.stand_in.processes()]
-    assert (programs.count("raylet.exe"), programs.count("gcs_server.exe")) == (1, 1)
+    programs = [process.command.partition(".exe")[0].rpartition("\\")[2] for process in here.stand_in.processes()]
+    assert (programs.count("raylet"), programs.count("gcs_server")) == (1, 1)
     assert_gone(here, *flags)
     print(f"cut at {len(here.steps.cut)} steps")

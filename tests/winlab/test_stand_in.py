@@ -77,7 +77,7 @@ CMD = {
         "netsh advfirewall firewall add rule name=x dir=in action=allow colour=red", 1, "colour"
     ),
     "a rule needs a direction": Case("netsh advfirewall firewall add rule name=x action=allow", 1, "essential"),
-    "an access list": Case(r"icacls C:\ProgramData", 0, r"BUILTIN\Administrators:(I)(F)"),
+    "an access list": Case(r"icacls C:\ProgramData", 0, r"BUILTIN\Administrators:(I)(OI)(CI)(F)"),
     "no such file": Case(r"icacls C:\nosuch", 2, "cannot find"),
     "tar names what it lacks": Case(r"tar -xf C:\none.tar -C C:\Users", 1, "Failed to open"),
     "taskkill finds nobody": Case("taskkill /F /IM nosuch.exe", 128, "not found"),

@@ -1,7 +1,7 @@
 """Who may do what with a file: kept beside it, told and changed as Windows does it, and heeded by nobody.
 
-Python asks through win/lists.c; icacls.exe shows a list and changes nothing. What a file's own list says is an
-extended attribute of it, so it goes where the file goes; what it inherits is found anew each time, while Windows copies
+Python asks through win/lists.c; icacls.exe shows a list, and does what people type: /inheritance:r and /grant. What a
+file's own list says is an extended attribute of it, so it goes where the file goes; what it inherits is found anew each time, while Windows copies
 that when a file is made or its folder's list changes. What has no owner of its own was made by an administrator.
 
 The form is that of SDDL (learn.microsoft.com, "Security Descriptor String Format", "ACE Strings")."""
@@ -26,6 +26,7 @@ NAMES = {
     "OW": "OWNER RIGHTS",
     "WD": "Everyone",
 }
+SHORT = {"S-1-5-18": "SY", "S-1-5-32-544": "BA"}
 RIGHTS = {"FA": "(F)", "0x1f01ff": "(F)", "0x1301bf": "(M)", "0x1200a9": "(RX)", "0x4": "(AD)"}
 
 
@@ -82,15 +83,41 @@ def pairs(flags):
 
 
 def icacls(call):
-    if len(call.args) != 1 or call.args[0].startswith("/"):
-        call.err("stand-in: this icacls shows a list and changes none\n")
+    shown, *switches = call.args or ["/?"]
+    if shown.startswith("/"):
+        call.err("stand-in: this icacls wants a file first\n")
         return 87
-    shown = call.args[0]
     path = unix_path(shown, call.cwd)
     if path is None or not os.path.lexists(path):
         call.out("%s: The system cannot find the file specified.\n" % shown)
         call.out("Successfully processed 0 files; Failed processing 1 files\n")
         return 2
+    return change(call, path, switches) if switches else show(call, shown, path)
+
+
+def change(call, path, switches):
+    """/inheritance:r forgets what is inherited; /grant SID:F ... adds what those may do, by *SID as README has it."""
+    known = kept(path)
+    while switches:
+        switch = switches.pop(0).lower()
+        if switch == "/inheritance:r":
+            known["protected"] = True
+        elif switch == "/grant":
+            while switches and not switches[0].startswith("/"):
+                grant = re.fullmatch(r"\*(S-[\d-]+):F", switches.pop(0))
+                if not grant:
+                    call.err("stand-in: this icacls grants F to *SIDs only\n")
+                    return 87
+                known["entries"].append("A;;FA;;;" + SHORT.get(grant[1], grant[1]))
+        else:
+            call.err("stand-in: this icacls knows no %s\n" % switch)
+            return 87
+    os.setxattr(path, ATTRIBUTE, json.dumps(known, sort_keys=True).encode())
+    call.out("Successfully processed 1 files; Failed processing 0 files\n")
+    return 0
+
+
+def show(call, shown, path):
     user = call.config["name"].upper() + "\\" + call.config["user"]
     for number, entry in enumerate(told(path)[2]):
         _, flags, rights, _, _, sid = entry.split(";")
