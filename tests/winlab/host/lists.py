@@ -1,8 +1,9 @@
 """Who may do what with a file: kept beside it, told and changed as Windows does it, and heeded by nobody.
 
 Python asks through win/lists.c; icacls.exe shows a list, and does what people type: /inheritance:r and /grant. What a
-file's own list says is an extended attribute of it, so it goes where the file goes; what it inherits is found anew each time, while Windows copies
-that when a file is made or its folder's list changes. What has no owner of its own was made by an administrator.
+file's own list says is an extended attribute of it, so it goes where the file goes; what it inherits is found anew each
+time, while Windows copies that when a file is made or its folder's list changes. What has no owner of its own was made
+by an administrator.
 
 The form is that of SDDL (learn.microsoft.com, "Security Descriptor String Format", "ACE Strings")."""
 
