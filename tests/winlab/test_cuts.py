@@ -140,6 +140,7 @@ def assert_gone(place: Place, *flags: str) -> None:
     assert changes(place.before, place.stand_in.listing()) == []
 
 
+@pytest.mark.timeout(1800)
 def test_what_lasts(place: Callable[[], Place]) -> None:
     """Interpreter, environment, variable, rules, files, a command: made, changed and what is old removed, undone."""
     here = place()
@@ -153,11 +154,12 @@ def test_what_lasts(place: Callable[[], Place]) -> None:
         assert sorted(path.name for path in (here.stand_in.drive / "data").iterdir()) == [release, "sub", "theirs.txt"]
         programs = {rule["App"][0] for rule in here.stand_in.firewall()}
         assert {path.rpartition("\\")[2] for path in programs} == {"python.exe", "raylet.exe", "gcs_server.exe"}
-        assert {path.split("\\")[4] for path in programs if "\\env\\" in path} == {environment.name}
+        assert environment.name in {path.split("\\")[4] for path in programs if "\\env\\" in path}
     assert_gone(here, *flags)
     print(f"cut at {len(here.steps.cut)} steps")
 
 
+@pytest.mark.timeout(1800)
 def test_a_node(place: Callable[[], Place]) -> None:
     """A real head: its task, its start, who belongs to it, the proof; and the end of it."""
     here = place()

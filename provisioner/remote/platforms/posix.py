@@ -187,7 +187,7 @@ class Posix(Platform):
             path = os.path.join(folder, "python" + series)
             if os.access(path, os.X_OK) and os.path.basename(folder) != "shims":  # pyenv's, which may lead nowhere
                 found.append(path)
-        return list(dict.fromkeys(found))
+        return [path for path in dict.fromkeys(found) if not is_brought(path)]
 
 
 NAMED = ("~/.pyenv/versions/%s/bin/python", "~/.local/share/uv/python/cpython-%s-*/bin/python")
