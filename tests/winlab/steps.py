@@ -20,7 +20,7 @@ from .stand_in import StandIn
 
 STEP_LIMIT = 120.0
 """Seconds from the start of a run to its next step, or its end."""
-MOST = 120
+MOST = 200
 """Steps of one command: more are a loop that no run gets out of."""
 
 
