@@ -192,7 +192,7 @@ def test_what_cannot_be_is_said_before_anything_is_made(shell: str, place: Make)
         here.declare(root=root)
         refused = here.cluster.apply("--yes", *here.flags, code=1)
         assert f"Ray does not run below the root {root}" in refused.document["notices"][0]["message"]
-    for root, why in ((r"C:\Windows", "belongs to"), ("C:\\" + "x" * 60, "is too long")):
+    for root, why in ((r"C:\Windows", "has things in it that are not ours"), ("C:\\" + "x" * 60, "is too long")):
         here.declare(root=root)
         refused = here.cluster.apply("--yes", *here.flags, code=3)
         assert why in refused.said(name)
