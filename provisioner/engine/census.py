@@ -8,7 +8,8 @@ from typing import Any
 
 from provisioner.errors import HostFailed
 from provisioner.inventory.model import Host, Inventory
-from provisioner.ray.system import OS_NAMES, System
+from provisioner.inventory.systems import OS_NAMES
+from provisioner.ray.system import System
 from provisioner.ray.version import parse
 
 UNSUPPORTED = (

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from provisioner.engine.fleet import declared_fleet, guessed, reasons
 from provisioner.inventory.model import Host, Inventory
+from provisioner.inventory.systems import OS_NAMES
 from provisioner.ray.advice import in_the_way, newest_patch
 from provisioner.ray.fleet import Archives, Fleet, common, problems
 from provisioner.ray.releases import MINOR_MATCH_SINCE, MIXED_OS_SINCE, RELEASES, Span
 from provisioner.ray.support import choices, limits
-from provisioner.ray.system import OS_NAMES, System
+from provisioner.ray.system import System
 from provisioner.ray.version import Version, written
 
 MOST = 10

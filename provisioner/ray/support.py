@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from provisioner.inventory.systems import OS_NAMES
 from provisioner.ray.releases import (
     FAULTS,
     MINOR_MATCH_SINCE,
@@ -18,7 +19,7 @@ from provisioner.ray.releases import (
     last_release,
     span,
 )
-from provisioner.ray.system import OS_NAMES, System
+from provisioner.ray.system import System
 from provisioner.ray.version import Version, written
 
 _SPANS = [pythons for row in WHEELS.values() for pythons in row.values() if pythons]

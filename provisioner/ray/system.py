@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from provisioner.inventory.model import Host
+from provisioner.inventory.systems import OS_NAMES
 
-OS_NAMES = {"linux": "Linux", "macos": "macOS", "windows": "Windows"}
 ASSUMED_GLIBC = "2.28"
 """Of Linux hosts of which the inventory says nothing and that can't be asked."""
 Kind = TypeVar("Kind", bound="System")

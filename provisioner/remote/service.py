@@ -69,8 +69,7 @@ def is_intact(host: Host, name: str) -> bool:
 
 def is_whole(host: Host, name: str, state: Dict[str, Any]) -> bool:
     """Tell whether the service is defined as it should be, starts at boot, and reads what was written for it."""
-    same = state["defined"] == host.service_manager.definition(host, name)
-    return same and bool(state["enabled"]) and is_intact(host, name)
+    return not flaws(host, name, state)
 
 
 def flaws(host: Host, name: str, state: Dict[str, Any]) -> List[Tuple[str, str, str]]:

@@ -6,7 +6,7 @@ import errno
 import socket
 
 from fabric import Connection
-from paramiko import AuthenticationException, PasswordRequiredException, PKey, SSHClient
+from paramiko import AuthenticationException, PasswordRequiredException, PKey, SSHClient, Transport
 from paramiko.ssh_exception import NoValidConnectionsError
 
 from provisioner.portable import command_line
@@ -18,9 +18,8 @@ _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, 10064, 1
 """Nothing answers, not even the machine: as POSIX and as Windows (WSAEHOSTDOWN ...) number it."""
 
 
-def is_windows(client: SSHClient) -> bool:
+def is_windows(transport: Transport | None) -> bool:
     """Tell whether a host's SSH server is that of Windows, as far as it has introduced itself."""
-    transport = client.get_transport()
     return transport is not None and WINDOWS_BANNER in transport.remote_version
 
 
@@ -59,7 +58,7 @@ def explain(error: Exception, connection: Connection, target: Target) -> tuple[s
 def key_of_host(client: SSHClient, key: PKey) -> str:
     """Return the command that shows, on the host itself, the fingerprint of its key."""
     kind = key.get_name().removeprefix("ssh-").split("-")[0]  # ed25519, rsa, ecdsa-sha2-nistp256
-    folder = "C:\\ProgramData\\ssh\\" if is_windows(client) else "/etc/ssh/"
+    folder = "C:\\ProgramData\\ssh\\" if is_windows(client.get_transport()) else "/etc/ssh/"
     return f"ssh-keygen -lf {folder}ssh_host_{kind}_key.pub"
 
 
@@ -68,7 +67,7 @@ def _let_in(connection: Connection, by_hand: str) -> str:
 
     Where Windows' server looks: learn.microsoft.com, "Key-based authentication in OpenSSH for Windows".
     """
-    if not is_windows(connection.client):
+    if not is_windows(connection.client.get_transport()):
         return f"check `ssh: user, key, password` in the inventory; {by_hand}"
     return (
         "the public key belongs into C:\\ProgramData\\ssh\\administrators_authorized_keys if the account is an "

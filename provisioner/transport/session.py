@@ -133,8 +133,9 @@ def _start(
     if isinstance(started, Started):
         return system, started
     sftp = delivery.open_sftp(connection, target.name)
-    if system.has_sudo and not at_second_glance(sftp).has_sudo:  # Windows behind another greeting
-        system = at_second_glance(sftp)
+    seen = at_second_glance(sftp)
+    if system.has_sudo and not seen.has_sudo:  # Windows behind another greeting
+        system = seen
         starter = Starter(connection, target, system, become, hello)
         started = starter.run(system.start(program.cached_folder()))
         if isinstance(started, Started):

@@ -14,7 +14,7 @@ from paramiko import SFTPClient
 
 from provisioner.errors import HostFailed
 from provisioner.transport.fetchers import Curl, Fetcher, Wget
-from provisioner.transport.refusals import WINDOWS_BANNER
+from provisioner.transport.refusals import is_windows
 from provisioner.transport.shell import Said, Shell
 
 Facts = dict[str, Any]
@@ -218,7 +218,7 @@ def opens_a_window(shell: Shell, interpreter: str) -> bool:
 
 def system_of(connection: Connection) -> System:
     """Return the kind of system at the other end, as far as its greeting tells."""
-    return Windows() if WINDOWS_BANNER in connection.transport.remote_version else Posix()
+    return Windows() if is_windows(connection.transport) else Posix()
 
 
 def at_second_glance(sftp: SFTPClient) -> System:

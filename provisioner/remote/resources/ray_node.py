@@ -89,9 +89,9 @@ class RayNode(Resource):
             return [difference("add", "Ray %s" % self.role, after="service %s" % name)]
         stops = "Ray on %s" % host.name if state["active"] else ""
         found = [difference(*change, stops=stops) for change in ray_spec.changes(now or {}, wanted)]
-        if not service.is_whole(host, name, state):
-            found += [difference("change", *flaw, stops=stops) for flaw in service.flaws(host, name, state)]
-        elif state.get("stale"):
+        flaws = service.flaws(host, name, state)
+        found += [difference("change", *flaw, stops=stops) for flaw in flaws]
+        if not flaws and state.get("stale"):
             found.append(difference("change", "service %s" % name, state["stale"], "as declared"))
         if found:
             return found

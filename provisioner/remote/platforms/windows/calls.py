@@ -22,8 +22,6 @@ LISTENING = 3
 TOO_SMALL = 122
 """ERROR_INSUFFICIENT_BUFFER."""
 ACCESS_DENIED = 5
-ENABLED, ADJUST_PRIVILEGES = 2, 0x20
-"""SE_PRIVILEGE_ENABLED, TOKEN_ADJUST_PRIVILEGES."""
 OPENS_ALL: List[bool] = []
 """Whether we may open every process, once that was asked."""
 UNKNOWN = "<no description>"
@@ -105,40 +103,16 @@ class _Opened:
             self._kernel.CloseHandle(self.handle)
 
 
-class _Privilege(ctypes.Structure):
-    """TOKEN_PRIVILEGES with one of them."""
-
-    _fields_ = [("count", wintypes.DWORD), ("id", ctypes.c_byte * 8), ("attributes", wintypes.DWORD)]
-
-
 def may_open_all() -> bool:
     """Have this program open processes of other accounts, and of the system; False if it has no right to.
 
     An administrator's programs have that right (SeDebugPrivilege), but not before they ask for it.
     """
     if not OPENS_ALL:
-        OPENS_ALL.append(_enabled("SeDebugPrivilege"))
+        from provisioner.remote.platforms.windows.access import enable
+
+        OPENS_ALL.append(enable("SeDebugPrivilege"))
     return OPENS_ALL[0]
-
-
-def _enabled(name: str) -> bool:
-    kernel, security, token = _kernel(), library("advapi32"), wintypes.HANDLE()
-    kernel.GetCurrentProcess.restype = wintypes.HANDLE
-    security.OpenProcessToken.argtypes = (wintypes.HANDLE, wintypes.DWORD, ctypes.c_void_p)
-    security.AdjustTokenPrivileges.argtypes = (
-        wintypes.HANDLE, wintypes.BOOL, ctypes.c_void_p, wintypes.DWORD, ctypes.c_void_p, ctypes.c_void_p,
-    )  # fmt: skip
-    wanted = _Privilege(count=1, attributes=ENABLED)
-    if not security.OpenProcessToken(kernel.GetCurrentProcess(), ADJUST_PRIVILEGES, ctypes.byref(token)):
-        return False
-    try:
-        if not security.LookupPrivilegeValueW(None, ctypes.c_wchar_p(name), ctypes.byref(wanted, 4)):
-            return False
-        vars(ctypes)["set_last_error"](0)
-        done = security.AdjustTokenPrivileges(token, False, ctypes.byref(wanted), 0, None, None)
-        return bool(done) and vars(ctypes)["get_last_error"]() == 0  # else ERROR_NOT_ALL_ASSIGNED
-    finally:
-        kernel.CloseHandle(token)
 
 
 def program_of(pid: int) -> str:

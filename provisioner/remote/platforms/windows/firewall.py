@@ -88,7 +88,7 @@ class WindowsFirewall(Firewall):
             difference("remove", "firewall rule %s" % name, before="keeps others from %s" % path)
             for name, path in _blocking(present, host, opening)
         ]
-        return _compare(list(ours.values()), _wanted(host, opening, ours)) + found + self._forgotten(host)
+        return _compare(list(ours.values()), _wanted(host, opening, ours)) + found + self._forgotten(host, present)
 
     def open(self, host: Host, opening: Opening) -> str:
         present = self._present()
@@ -98,13 +98,13 @@ class WindowsFirewall(Firewall):
         right = not _compare(list(ours.values()), wanted) and not any(rules.takes_all(line) for line in blocking)
         names = _names(host.cluster, wanted)
         exchange = [] if right else _exchange(names, ours, wanted)
-        forgotten = [rules.delete_line(_files(host.cluster))] if self._forgotten(host) else []
+        forgotten = [rules.delete_line(_files(host.cluster))] if self._forgotten(host, present) else []
         said = self._netsh(host, blocking + forgotten + exchange)
 
         def is_done() -> bool:
             now = self._present()
             found = [rules.one(fields, "Name") for fields in _ours(now, host.cluster).values()]
-            others = _blocking(now, host, opening) or self._forgotten(host)
+            others = _blocking(now, host, opening) or self._forgotten(host, now)
             return (right or sorted(found) == sorted(names)) and not others
 
         _settle(is_done, said)
@@ -119,22 +119,29 @@ class WindowsFirewall(Firewall):
         return ", in the group %s" % _title(host.cluster)
 
     def traces(self, host: Host) -> List[Difference]:
-        ours = _ours(self._present(), host.cluster)
+        present = self._present()
+        ours = _ours(present, host.cluster)
         found = [difference("remove", "firewall rules", before=_programs(ours.values()))] if ours else []
-        return found + self._forgotten(host)
+        return found + self._forgotten(host, present)
 
     def close(self, host: Host) -> str:
-        lines = _removal(_ours(self._present(), host.cluster))
-        lines += [rules.delete_line(_files(host.cluster))] * bool(self._lent(host))
+        present = self._present()
+        lines = _removal(_ours(present, host.cluster))
+        lines += [rules.delete_line(_files(host.cluster))] * bool(_lent(present, host.cluster))
         if not lines:
             return ""
         said = self._netsh(host, lines)
-        _settle(lambda: not _ours(self._present(), host.cluster) and not self._lent(host), said)
+
+        def is_done() -> bool:
+            now = self._present()
+            return not _ours(now, host.cluster) and not _lent(now, host.cluster)
+
+        _settle(is_done, said)
         return "firewall rules removed"
 
     def lend(self, host: Host, port: int, addresses: List[str]) -> None:
         name = _files(host.cluster)
-        lines = [rules.delete_line(name)] if self._lent(host) else []
+        lines = [rules.delete_line(name)] if _lent(self._present(), host.cluster) else []
         lines += [
             rules.add_line(name, "Files for the other hosts, during a run of provision.", rule)
             for rule in rules.Rule.all_of(sys.executable, [(port, port)], rules.merge_addresses(addresses))
@@ -142,24 +149,20 @@ class WindowsFirewall(Firewall):
         self._try(host, lines)
 
     def reclaim(self, host: Host) -> None:
-        if self._lent(host):
+        if _lent(self._present(), host.cluster):
             self._try(host, [rules.delete_line(_files(host.cluster))])
 
     def _try(self, host: Host, lines: List[str]) -> None:
         try:
-            self._netsh(host, lines)
+            self._netsh(host, lines, "firewall-files.txt")  # tasks may change rules at the same time
         except (Failure, OSError):
             return
 
-    def _lent(self, host: Host) -> List[rules.Fields]:
-        """Return the rules that ``lend`` made."""
-        return [each for each in self._present().values() if rules.one(each, "Name") == _files(host.cluster)]
-
-    def _forgotten(self, host: Host) -> List[Difference]:
+    def _forgotten(self, host: Host, present: Dict[str, rules.Fields]) -> List[Difference]:
         """Return what is left of a run that broke off while it handed out files: nobody listens at that port now."""
         from provisioner.remote.resources.ray_checks import UNKNOWN
 
-        ports = {first for fields in self._lent(host) for first, _ in rules.ports(fields)}
+        ports = {first for fields in _lent(present, host.cluster) for first, _ in rules.ports(fields)}
         if not ports or any(host.platform.port_owner(port) != UNKNOWN for port in ports):
             return []
         told = "lets others fetch files from a run that broke off"
@@ -178,11 +181,10 @@ class WindowsFirewall(Firewall):
             and ("|Name=%s" % TITLE in data or "|Action=Block|" in data or "|%s=%s" % (GROUP, TITLE) in data)
         }
 
-    def _netsh(self, host: Host, lines: List[str]) -> str:
-        """Run commands in one netsh; returns what it said of those that failed. It goes on after one that fails, and
-        its exit code is 1 then."""
-        lending = threading.current_thread() is not threading.main_thread()  # files are handed out in one of its own
-        script = host.path("store", "firewall-files.txt" if lending else "firewall.txt")
+    def _netsh(self, host: Host, lines: List[str], name: str = "firewall.txt") -> str:
+        """Run commands, written to a file of that name, in one netsh; returns what it said of those that failed. It
+        goes on after one that fails, and its exit code is 1 then."""
+        script = host.path("store", name)
         netsh = programs.system32("netsh.exe")
         host.write(script, "\r\n".join([*lines, ""]).encode("ascii"))
         try:
@@ -254,6 +256,11 @@ def _ours(present: Dict[str, rules.Fields], cluster: str) -> Dict[str, rules.Fie
         if pattern.match(rules.one(fields, "Name"))
         or (rules.one(fields, GROUP) == _title(cluster) and rules.is_plain(rules.one(fields, "Name")))
     }
+
+
+def _lent(present: Dict[str, rules.Fields], cluster: str) -> List[rules.Fields]:
+    """Return the rules that ``lend`` made."""
+    return [fields for fields in present.values() if rules.one(fields, "Name") == _files(cluster)]
 
 
 def _exchange(names: List[str], ours: Dict[str, rules.Fields], wanted: List[rules.Rule]) -> List[str]:
@@ -364,7 +371,6 @@ def _blocking(present: Dict[str, rules.Fields], host: Host, opening: Opening) ->
 def _shut_ports(present: Dict[str, rules.Fields], opening: Opening) -> List[Tuple[str, str]]:
     """Return (name, ports) of rules that keep the cluster's hosts from ports of ours, whatever program is there: they
     beat every rule that allows, and somebody has meant them."""
-    spans = [(first, last) for first, last in opening["ports"]]
     places = rules.merge_addresses(opening["addresses"])
-    shut = ((rules.one(fields, "Name"), rules.shuts(fields, spans, places)) for fields in present.values())
+    shut = ((rules.one(fields, "Name"), rules.shuts(fields, opening["ports"], places)) for fields in present.values())
     return sorted((name, rules.show_ports(ports)) for name, ports in shut if ports)

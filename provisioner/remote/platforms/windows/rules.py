@@ -176,7 +176,7 @@ def identity(fields: Fields) -> Optional[Tuple[Any, ...]]:
     """Return what a rule of the registry lets in, to be compared with ``Rule.identity``; None if it does not let that
     in always: it is switched off, or for some networks only."""
     wanted = {"Action": "allow", "Active": "true", "Dir": "in", "Protocol": TCP}
-    if any(one(fields, name).lower() != value for name, value in wanted.items()):
+    if not _is(fields, wanted):
         return None
     if {each.lower() for each in fields.get("Profile", PROFILES)} != PROFILES:
         return None
@@ -185,24 +185,28 @@ def identity(fields: Fields) -> Optional[Tuple[Any, ...]]:
 
 def blocks(fields: Fields) -> bool:
     """Tell whether a rule keeps TCP connections to a program out."""
-    wanted = {"Action": "block", "Active": "true", "Dir": "in"}
-    if any(one(fields, name).lower() != value for name, value in wanted.items()):
-        return False
-    return bool(program(fields)) and one(fields, "Protocol") in ("", TCP)
+    return bool(program(fields)) and _keeps_out(fields)
 
 
 def shuts(fields: Fields, spans: Iterable[Span], places: Iterable[Place]) -> List[Span]:
     """Return which of some TCP ports a rule keeps some hosts from, whatever program listens there."""
-    wanted = {"Action": "block", "Active": "true", "Dir": "in"}
-    if any(one(fields, name).lower() != value for name, value in wanted.items()):
-        return []
-    if one(fields, "Protocol") not in ("", TCP) or any(name in fields for name in ("App", "Svc", "AppPkgId")):
+    if not _keeps_out(fields) or any(name in fields for name in ("App", "Svc", "AppPkgId")):
         return []
     theirs = addresses(fields)
     if (0, 0, 0) not in theirs and not any(_meet(one_of, other) for one_of in places for other in theirs):
         return []
     common = [(max(a, c), min(b, d)) for a, b in spans for c, d in ports(fields)]
     return merge_ports((first, last) for first, last in common if first <= last)
+
+
+def _keeps_out(fields: Fields) -> bool:
+    """Tell whether a rule blocks TCP connections from others."""
+    return _is(fields, {"Action": "block", "Active": "true", "Dir": "in"}) and one(fields, "Protocol") in ("", TCP)
+
+
+def _is(fields: Fields, wanted: Dict[str, str]) -> bool:
+    """Tell whether fields that occur once have those values, in any case of letters."""
+    return all(one(fields, name).lower() == value for name, value in wanted.items())
 
 
 def _meet(one_of: Place, other: Place) -> bool:
