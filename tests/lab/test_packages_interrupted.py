@@ -7,6 +7,7 @@ The hosts' links are slow, so that arriving lasts. Each attempt is broken off wh
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ from .cluster import Cluster
 from .command import Provision, Running
 from .conftest import MachineFactory
 from .machines import Machine
-from .shell import wait_until
+from .shell import LabTimeout, wait_until
 
 PLAYBOOK = """\
 - play: Prepare every host
@@ -83,6 +84,18 @@ def half(machine: Machine, stage: str, since: float = 0) -> set[str]:
     return found
 
 
+def whole(machine: Machine, stage: str) -> list[Path]:
+    """Return what has come out of a stage: a program that lost its controller in the stage before may have gone on."""
+    made = (machine.folder / "root").glob(stage.removesuffix(".work"))
+    return [path for path in made if stage.endswith(".work") and not path.name.endswith((".work", ".part"))]
+
+
+def undo(machines: Sequence[Machine], stage: str) -> None:
+    """Have every host pass through a stage once more."""
+    for path in (path for machine in machines for path in whole(machine, stage)):
+        shutil.rmtree(path)
+
+
 def kill(cluster: Cluster, running: Running) -> None:
     """Kill the controller's program."""
     running.signal(signal.SIGKILL)
@@ -96,17 +109,19 @@ def cut(cluster: Cluster, running: Running) -> None:
 
 def broken_off_at(cluster: Cluster, stage: str, break_off: Callable[[Cluster, Running], None]) -> None:
     """Break a run off while a host is at this stage; then end what is left of the program, and plug the cables in."""
+    if all(whole(machine, stage) for machine in cluster.machines):
+        undo(cluster.machines, stage)
     started = time.time()
     running = cluster.start("apply", "--playbook", str(cluster.inventory.with_name("prepare.yml")))
     try:
-        wait_until(
-            lambda: any(half(machine, stage, started) for machine in cluster.machines),
-            f"{stage} on a host",
-            60,
-            pause=0.002,
+        seen = wait_until(
+            lambda: _seen(cluster, stage, started) or running.ended, f"{stage} on a host", 60, pause=0.002
         )
+        assert seen is not True, f"it ended without {stage}"
         break_off(cluster, running)
-        assert any(half(machine, stage, started) for machine in cluster.machines), f"{stage} was over too soon"
+        assert _seen(cluster, stage, started), f"{stage} was over too soon"
+    except (AssertionError, LabTimeout) as error:
+        raise AssertionError(f"{error}; it wrote:\n{running.out}\n{running.err}") from error
     finally:
         with suppress(ProcessLookupError):
             running.signal(signal.SIGINT)
@@ -114,6 +129,10 @@ def broken_off_at(cluster: Cluster, stage: str, break_off: Callable[[Cluster, Ru
         for machine in cluster.machines:
             machine.uncut()
     assert code != 0
+
+
+def _seen(cluster: Cluster, stage: str, since: float) -> set[str]:
+    return {found for machine in cluster.machines for found in half(machine, stage, since)}
 
 
 def program_ended(machine: Machine) -> bool:
