@@ -1,9 +1,15 @@
 """The lab's fixtures, registered once for all folders: its Linux hosts and its stand-ins for Windows machines meet."""
 
 import sys
+from pathlib import Path
+
+import pytest
+
+LONGEST_FIRST = ("winlab", "lab", "sandbox")
+"""Folders whose files take minutes: what is long and comes last keeps one process busy while the other is idle."""
 
 if sys.platform == "linux":
-    from .lab.fixtures import lab, machines, module_machines, provision, pytest_collection_modifyitems, write_inventory
+    from .lab.fixtures import lab, machines, module_machines, provision, skip_where_no_lab, write_inventory
     from .winlab.fixtures import module_stand_ins, stand_ins, winlab
 
     __all__ = [
@@ -12,8 +18,18 @@ if sys.platform == "linux":
         "module_machines",
         "module_stand_ins",
         "provision",
-        "pytest_collection_modifyitems",
         "stand_ins",
         "winlab",
         "write_inventory",
     ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if sys.platform == "linux":
+        skip_where_no_lab(items)
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)

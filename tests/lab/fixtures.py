@@ -25,7 +25,7 @@ class MachineFactory(Protocol):
     def __call__(self, count: int, mem: str = "6G") -> list[Machine]: ...
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def skip_where_no_lab(items: list[pytest.Item]) -> None:
     """Where nobody could have a lab, say so in one line per file instead of one per test."""
     if _ci():
         return
