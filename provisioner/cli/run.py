@@ -41,7 +41,7 @@ def run_verb(name: str, flags: Flags) -> int:
     ) as reports:  # fmt: skip
         chosen = limit or tuple(host.name for host in inventory.hosts)
         reports.emit(RunStarted(0.0, verb, inventory.cluster, shown(file), chosen, reports.log))
-        code: int = run.execute(reports.emit, _asker(reports, as_json=flags["as_json"]))
+        code: int = run.execute(reports.emit, _asker(reports, as_json=flags["as_json"]), reports.hide)
         address = dashboard_address(inventory) if verb in ("apply", "rollback") and run.head_is_well() else ""
         following = next_commands(verb, code, inventory, file, flags, run.may_be_repeated())
         reports.emit(RunFinished(run.now(), verb, code, address, following))

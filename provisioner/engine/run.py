@@ -11,6 +11,7 @@ from typing import Any
 from provisioner import portable
 from provisioner.declaration import Declaration, Declarer
 from provisioner.engine.addresses import locate
+from provisioner.engine.between import Between
 from provisioner.engine.census import Census
 from provisioner.engine.consent import Consent
 from provisioner.engine.conversation import Conversation
@@ -32,10 +33,6 @@ from provisioner.transport.connect import Connector
 from provisioner.transport.session import Become
 from provisioner.transport.target import Target
 
-ASK_LIMIT = 20.0
-"""Seconds for one host to answer another's question."""
-BETWEEN_HOSTS = {"nodes", "destination"}
-"""What one host may ask another; everything else is asked by us alone."""
 NOWHERE = RayOptions(options={"node_ip": "0.0.0.0"})  # noqa: S104 - for a node that is only taken down
 """Stands for Ray's options of a host of which the inventory says nothing any more."""
 
@@ -88,14 +85,21 @@ class Run:
         for talk in self._conversations:
             self._introduce(talk)
 
-    def execute(self, emit: Callable[[Event], None], confirm: Callable[[tuple[Difference, ...]], bool]) -> int:
+    def execute(
+        self,
+        emit: Callable[[Event], None],
+        confirm: Callable[[tuple[Difference, ...]], bool],
+        hide: Callable[[list[str]], None] = lambda secrets: None,
+    ) -> int:
         """Hold all conversations and return the exit code.
 
         Args:
             emit: takes every event; called from many threads.
             confirm: asked before something that runs is stopped, with all of it; returns the user's decision.
+            hide: takes secrets that only hosts knew until now, before any event can speak of them.
         """
         self._emit = emit
+        self._between = Between(self.switchboard.ask, hide)
         threads = [self._start(talk) for talk in self._conversations]
         if self.options.verb != "check" and self.consent.decision is None:
             stopping = self.consent.question()
@@ -155,9 +159,7 @@ class Run:
             HostFailed: nobody can.
         """
         if to != "controller":
-            if what not in BETWEEN_HOSTS:
-                raise HostFailed(f"hosts do not ask each other for {what!r}")
-            return self.switchboard.ask(to, what, args, ASK_LIMIT)
+            return self._between.carry(to, what, args, asker)
         if what == "lock":
             return self._supplies.lock(args, asker, moving)
         if what == "interpreter":

@@ -227,6 +227,11 @@ class Conversation:
 
             self._wait_for_hello()
             return ray_history.told(self.host, self.mode == "rollback")
+        if what == "secret":
+            from provisioner.remote import secrets
+
+            self._wait_for_hello()
+            return secrets.lend(self.host, args)
         if what == "hold":
             from provisioner.remote import handout
 

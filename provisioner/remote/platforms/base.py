@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Opening = Dict[str, Any]
 
-OURS = ("before", "env", "log", "python", "ray", "run", "service", "store")
+OURS = ("before", "env", "log", "python", "ray", "run", "secrets", "service", "store")
 """Folders that we make under the root; whatever else is there is somebody's."""
 PASSING = ("members.json", "python.json", "lock")
 """Files there that no teardown leaves: a host that was once the head still has its list of members."""
@@ -244,6 +244,11 @@ class Platform:
     def admit(self, path: str, account: str) -> None:
         """Let the account that Ray runs under read a file of ours, and nobody else."""
         self.give(path, account)
+
+    def exposure(self, path: str, account: str) -> Optional[Tuple[str, str]]:
+        """Return who may use a file that is there and who should, in words, if that is not us and the account alone
+        (empty: us alone); None if it is."""
+        raise NotImplementedError
 
     def temp_dir(self, root: str) -> str:
         """Return Ray's folder for sessions, short enough for what Ray makes there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ from provisioner.remote.platforms.variables import ProfileFile, VariablesFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import pwd
     import subprocess
     from typing import IO, Any, Dict, List, Optional, Set, Tuple
 
@@ -117,13 +119,7 @@ class Posix(Platform):
         return ProfileFile(os.path.expanduser("~/.profile"))
 
     def owner(self, path: str) -> str:
-        import pwd
-
-        uid = os.stat(path).st_uid
-        try:
-            return pwd.getpwuid(uid).pw_name
-        except KeyError:
-            return str(uid)
+        return _account_name(os.stat(path).st_uid)
 
     def mode(self, path: str) -> Optional[str]:
         return "%04o" % (os.stat(path).st_mode & 0o7777)
@@ -138,15 +134,16 @@ class Posix(Platform):
         os.chmod(path, access["mode"])
 
     def give(self, path: str, account: str) -> None:
-        import pwd
+        if self.privileged():
+            os.chown(path, _entry(account).pw_uid, _entry(account).pw_gid)
 
-        if not self.privileged():
-            return
-        try:
-            entry = pwd.getpwnam(account)
-        except KeyError:
-            raise Failure("there is no account %r on this host" % account, "create it, or change `account:`") from None
-        os.chown(path, entry.pw_uid, entry.pw_gid)
+    def exposure(self, path: str, account: str) -> Optional[Tuple[str, str]]:
+        found = os.lstat(path)
+        mode, owner = "%04o" % (found.st_mode & 0o7777), found.st_uid
+        wanted = _entry(account).pw_uid if account and self.privileged() else os.geteuid()
+        if mode == "0600" and owner == wanted and stat.S_ISREG(found.st_mode):
+            return None
+        return "%s, of %s" % (mode, _account_name(owner)), "0600, of %s" % _account_name(wanted)
 
     def kill(self, pids: List[int]) -> None:
         for pid in pids:
@@ -207,6 +204,24 @@ def _nameless_file() -> IO[bytes]:
     import tempfile
 
     return tempfile.TemporaryFile()
+
+
+def _entry(account: str) -> pwd.struct_passwd:
+    import pwd
+
+    try:
+        return pwd.getpwnam(account)
+    except KeyError:
+        raise Failure("there is no account %r on this host" % account, "create it, or change `account:`") from None
+
+
+def _account_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _is_at(file: IO[str], path: str) -> bool:

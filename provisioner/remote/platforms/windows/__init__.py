@@ -110,6 +110,11 @@ class Windows(Platform):
 
         descriptors.write(path, guard.lists(self.privileged(), account).readable_file)
 
+    def exposure(self, path: str, account: str) -> Optional[Tuple[str, str]]:
+        from provisioner.remote.platforms.windows import guard
+
+        return guard.exposure(path, self.privileged(), account)
+
     def temp_dir(self, root: str) -> str:
         return os.path.join(root, "ray")
 

@@ -25,7 +25,7 @@ from provisioner.remote.platforms.windows.descriptors import FULL, MODIFY, READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Iterator, List, Tuple
+    from typing import Iterable, Iterator, List, Optional, Tuple
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
@@ -75,6 +75,22 @@ def private(elevated: bool, sids: Iterable[str] = ()) -> str:
     """Return the list of a file that only administrators, SYSTEM and some accounts may use."""
     own = [] if elevated else [access.own_sid()]
     return descriptors.dacl([(sid, FULL) for sid in (ADMINISTRATORS, SYSTEM, *own, *sids)], below=False)
+
+
+def exposure(path: str, elevated: bool, account: str) -> Optional[Tuple[str, str]]:
+    """Return the owner and the list of a file, and those it should have if it is for us and that account only (empty:
+    for us), in words; None if it has them."""
+    wanted = lists(elevated, account).readable_file if account else private(elevated)
+    owner, text = descriptors.read(path)
+    normal = descriptors.normal(wanted)
+    if owner in (ADMINISTRATORS, SYSTEM, access.own_sid()) and descriptors.same(text, normal):
+        return None
+    own = ADMINISTRATORS if elevated else access.own_sid()
+    return _told(owner, text), _told(own, normal)
+
+
+def _told(owner: str, text: str) -> str:
+    return "%s, of %s" % (descriptors.words(text), access.name_of(owner))
 
 
 def create_aside(path: str, mode: int, elevated: bool) -> Tuple[int, str]:

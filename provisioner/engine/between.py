@@ -1,0 +1,48 @@
+"""What one host may ask another, and what becomes of secrets on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from provisioner.errors import HostFailed
+from provisioner.inventory.model import Host
+
+LIMIT = 20.0
+"""Seconds for one host to answer another's question."""
+QUESTIONS = frozenset({"nodes", "destination", "secret"})
+"""What one host may ask another; everything else is asked by us alone."""
+NEEDED_BY: Mapping[str, Collection[str]] = {"token": ("head", "worker")}
+"""Which hosts, by their role, may have which secret of another one (see remote/secrets.py)."""
+
+
+class Between:
+    """Carries questions between hosts.
+
+    Args:
+        ask: puts a question to a host (``Switchboard.ask``).
+        hide: has every report replace these texts from now on.
+    """
+
+    def __init__(self, ask: Callable[[str, str, Any, float], Any], hide: Callable[[list[str]], None]) -> None:
+        self._ask = ask
+        self._hide = hide
+
+    def carry(self, to: str, what: str, args: Any, asker: Host) -> Any:
+        """Return a host's answer to another one. A secret is hidden from all reports before anybody gets it.
+
+        Raises:
+            HostFailed: hosts don't ask each other for that, the asked one can't say, or that secret is none of the
+                asker's concern.
+        """
+        if what not in QUESTIONS:
+            raise HostFailed(f"hosts do not ask each other for {what!r}")
+        if what != "secret":
+            return self._ask(to, what, args, LIMIT)
+        if not isinstance(args, str) or asker.role not in NEEDED_BY.get(args, ()):
+            raise HostFailed(f"{asker.name} has no use for the secret {str(args)[:40]!r}")
+        value = self._ask(to, what, args, LIMIT)
+        if not isinstance(value, str) or not value:
+            raise HostFailed(f"{to} did not say what the secret {args!r} is")
+        self._hide([value])
+        return value

@@ -1,0 +1,140 @@
+"""Secrets that are made here, one file each: Ray's token, the key of the cluster's own authority.
+
+The original lies in ``<root>/secrets`` on the one host that made it, for us alone. What Ray itself reads is a copy
+beside the service's specification, for us and the account that Ray runs as: whoever runs a job there may change it, so
+nothing is ever taken from it. No value is ever in an answer but the one to the question for it, in a command line, in a
+variable, or in a message that reports see: those speak of fingerprints.
+"""
+
+from __future__ import annotations
+
+import os
+
+from provisioner.remote import files
+from provisioner.remote.failure import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional, Tuple
+
+    from provisioner.remote.host import Host
+
+FOLDER = "secrets"
+BYTES = 32
+"""Of randomness in a secret: too many to be guessed from its fingerprint."""
+LONGEST = 65536
+"""Bytes of a secret at most; what is longer is none of ours."""
+
+
+def new() -> str:
+    """Return a secret of the OS's randomness, as hexadecimal digits."""
+    return os.urandom(BYTES).hex()
+
+
+def fingerprint(value: str) -> str:
+    """Return what tells a secret from another one and gives nothing of it away; for such with much randomness only."""
+    import hashlib
+
+    return hashlib.sha256(value.encode("utf-8")).hexdigest()[:16]
+
+
+def original_path(host: Host, name: str) -> str:
+    """Return where this host keeps a secret that it made."""
+    return host.path(FOLDER, name)
+
+
+def copy_path(host: Host, name: str) -> str:
+    """Return where a secret lies that Ray reads."""
+    return host.path("service", name)
+
+
+def read(path: str) -> Optional[str]:
+    """Return what a file holds, None if there is none, it is a link, or nothing that we write."""
+    try:
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            content = file.read(LONGEST + 1)
+        return content.decode("utf-8").strip() if len(content) <= LONGEST else None
+    except (OSError, ValueError):
+        return None
+
+
+def original(host: Host, name: str) -> Optional[str]:
+    """Return a secret that this host made, None if it keeps none of that name."""
+    return read(original_path(host, name)) or None
+
+
+def keep(host: Host, name: str, value: str) -> None:
+    """Write down a secret that this host made, for us alone."""
+    folder = host.folder(FOLDER)
+    if os.name == "posix":
+        os.chmod(folder, 0o700)
+    _write(host, original_path(host, name), value, "")
+
+
+def admit(host: Host, name: str, value: str) -> str:
+    """Write the copy that Ray reads, for us and the account it runs as; returns its path."""
+    host.folder("service")
+    _write(host, copy_path(host, name), value, host.account)
+    return copy_path(host, name)
+
+
+def _write(host: Host, path: str, value: str, account: str) -> None:
+    """Replace a file in one step, by one that has its owner and its access already."""
+    aside = path + ".new"
+    host.write(aside, value.encode("utf-8"), 0o600)
+    if account:
+        host.platform.admit(aside, account)
+    files.replace(aside, path)
+
+
+def flaws(host: Host, path: str, name: str, value: str, account: str = "") -> List[Tuple[str, str, str]]:
+    """Return (what, before, after) of everything that is wrong with a secret's file.
+
+    Args:
+        path: of the original or the copy.
+        name: how the user knows the secret, such as ``Ray's token``.
+        value: what it should hold.
+        account: who may read it beside us; empty: nobody.
+    """
+    if not os.path.lexists(path):
+        return [("%s (%s)" % (name, path), "missing", fingerprint(value))]
+    found, wrong = read(path), []
+    if found != value:
+        before = fingerprint(found) if found else "unreadable"
+        wrong.append(("%s (%s)" % (name, path), before, fingerprint(value)))
+    exposed = host.platform.exposure(path, account)
+    if exposed:
+        wrong.append(("who may use %s" % path, *exposed))
+    return wrong
+
+
+def forget(host: Host, name: str) -> None:
+    """Remove a secret, its copy, and what an interrupted run left of them."""
+    for path in (original_path(host, name), copy_path(host, name)):
+        for each in (path, path + ".new"):
+            if os.path.lexists(each):
+                files.unlink(each)
+    try:
+        os.rmdir(host.path(FOLDER))
+    except OSError:
+        return  # it was never made, or keeps another secret
+
+
+LENT = ("token",)
+"""Names of the secrets that other hosts of the cluster need; the controller knows which hosts (engine/between.py)."""
+
+
+def lend(host: Host, name: object) -> str:
+    """Return a secret of this host for another one.
+
+    Raises:
+        Failure: it is none that others need, or this host keeps none of that name.
+    """
+    value = original(host, name) if isinstance(name, str) and name in LENT else None
+    if value is None:
+        raise Failure(
+            "%s keeps no secret %s" % (host.name, str(name)[:40]),
+            "`provision apply` without --limit makes what is missing",
+        )
+    return value
