@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -44,7 +43,9 @@ def lock(inventory_name: str | None, upgrade: bool, as_json: bool) -> None:
     news = changes(inventory, former, made)
     if as_json:
         about = {"cluster": inventory.cluster, "inventory": shown(inventory.file), "lock_file": shown(file)}
-        click.echo(json.dumps({**about, "written": written, "environments": [_news(each) for each in news]}, indent=2))
+        from provisioner.report.text import plain_json
+
+        click.echo(plain_json({**about, "written": written, "environments": [_news(each) for each in news]}, indent=2))
         return
     for change in news:
         _say(change)

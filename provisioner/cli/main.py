@@ -249,7 +249,9 @@ def main() -> None:
         error.show()
         sys.exit(1)
     except ProvisionError as error:
-        click.echo(f"provision: {error}", err=True)
+        from provisioner.report.lines import told_error
+
+        click.echo(f"provision: {told_error(error)}", err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("provision: interrupted; running the same command again is safe", err=True)
@@ -261,7 +263,8 @@ def main() -> None:
         while where is not None and where.tb_next is not None:
             where = where.tb_next
         place = f" ({Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno})" if where else ""
-        click.echo(
-            f"provision: unexpected {type(error).__name__}{place}: {error}\n  -> please report this as a bug", err=True
-        )
+        from provisioner.report.text import clean, flat
+
+        told = f"unexpected {type(error).__name__}{place}: {flat(clean(str(error)))}"
+        click.echo(f"provision: {told}\n  -> please report this as a bug", err=True)
         sys.exit(3)

@@ -104,9 +104,11 @@ def _asker(reports: Reports, as_json: bool) -> Callable[[tuple[Difference, ...]]
             return False
         import click
 
+        from provisioner.report.text import clean, flat
+
         with reports.suspend():
             for what in dict.fromkeys(difference.stops for difference in stopping if difference.stops):
-                click.echo(f"This stops {what}.")
+                click.echo(f"This stops {flat(clean(reports.redact(what)))}.")
             return click.confirm("Go on?", default=False)
 
     return ask

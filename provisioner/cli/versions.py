@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -36,7 +35,9 @@ def show_versions(argument: str | None, as_json: bool) -> int:
     found = survey(inventory, KnownArchives(Cache()))
     if as_json:
         document = {"cluster": inventory.cluster, "inventory": shown(file), **asdict(found)}
-        print(json.dumps(document, indent=2))  # noqa: T201
+        from provisioner.report.text import plain_json
+
+        print(plain_json(document, indent=2))  # noqa: T201
     else:
         _print(inventory.cluster, found)
     return 0 if found.choices else 1

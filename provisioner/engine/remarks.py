@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
 from typing import Any
 
@@ -37,9 +39,15 @@ def about_leaving(facts: Message, verb: Verb, run: Verb) -> tuple[str, str] | No
     windows = facts.get("os") == "windows"
     separator = "\\" if windows else "/"
     paths = [f"{root}{separator}{name}" for name in ("env", "python", "store")]
-    command = f"powershell Remove-Item -Recurse {', '.join(paths)}" if windows else f"rm -rf {' '.join(paths)}"
+    command = _powershell(paths) if windows else f"rm -rf {shlex.join(paths)}"
     told = f"the inventory has dropped it: its Ray is removed; environments, interpreters and files stay in {root}"
     return told, f"to remove them as well, on that host, when this run is over: {command}"
+
+
+def _powershell(paths: list[str]) -> str:
+    plain = re.compile(r"[A-Za-z0-9_:.\\-]+")
+    quoted = (path if plain.fullmatch(path) else "'" + path.replace("'", "''") + "'" for path in paths)
+    return f"powershell Remove-Item -Recurse {', '.join(quoted)}"
 
 
 def worth_telling(findings: list[Message], verb: Verb) -> list[Message]:

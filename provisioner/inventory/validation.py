@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_NUL = re.compile(r"[\x00\ud800-\udfff]")
+_CONTENTS = frozenset({"vars", "env", "value", "argv", "unless", "undo", "content", "when"})
+"""Keys under which a text is handed on as it is, and shown only after it was made harmless."""
 _TYPES = {
     "object": "a mapping",
     "array": "a list",
@@ -59,7 +63,34 @@ def validate(document: Document, schema: Path) -> None:
     for error in _validator(json.loads(content)).iter_errors(document.value):
         _explain(error, document, problems)
     problems.raise_any()
+    _refuse_controls(document, problems)
+    problems.raise_any()
     stamps.remember(stamp)
+
+
+def _refuse_controls(document: Document, problems: Problems) -> None:
+    """Note texts that would do more than be read: in a unit file, a firewall rule or a terminal, a line that ends
+    begins another. Contents (of variables, arguments, files) may have lines; a NUL no program can be given."""
+    for path, text, is_key in _texts(document.value, ()):
+        found = (_NUL if not is_key and _CONTENTS.intersection(map(str, path)) else _CONTROLS).search(text)
+        if found:
+            place = document.key_place(*path, text) if is_key else document.place(*path)
+            what = "a key" if is_key else _name(path)
+            problems.add(f"{what} holds the control character U+{ord(found.group()):04X}", place, "take it out")
+
+
+def _texts(value: Any, path: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ...], str, bool]]:
+    """Return every text, with where it is and whether it is a key."""
+    if isinstance(value, str):
+        yield path, value, False
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            if isinstance(key, str):
+                yield path, key, True
+            yield from _texts(inner, (*path, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _texts(inner, (*path, number))
 
 
 def _validator(schema: Mapping[str, Any]) -> Validator:

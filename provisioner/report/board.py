@@ -70,7 +70,7 @@ class Board:
                 self._does(event.host, f"{event.task}: {event.status}")
             case HostFinished():
                 row = self._row(event.host)
-                row.status = clean(event.status)
+                row.status = flat(clean(event.status))
                 row.seconds = self._clock() - self._began
 
     def title(self) -> str:

@@ -31,13 +31,13 @@ Mistakes in the input come as a notice and exit code 1. Secrets are ``***``; eve
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import Any, TextIO
 
 from provisioner.errors import ProvisionError
 from provisioner.events import Event, Notice
 from provisioner.report.record import HostRecord, RunRecord
+from provisioner.report.text import plain_json
 
 _DIFFERENCE = ("task", "action", "what", "before", "after", "stops")
 _TASK = ("play", "task", "status", "seconds", "message", "remedy")
@@ -65,7 +65,7 @@ class JsonReport:
         with self._lock:
             if not self._written:
                 self._written = True
-                self._stream.write(json.dumps(document(self._record), indent=2) + "\n")
+                self._stream.write(plain_json(document(self._record), indent=2) + "\n")
                 self._stream.flush()
 
 
@@ -73,7 +73,7 @@ def refusal(verb: str, error: ProvisionError) -> str:
     """Return the document of a command that ended before any host was contacted."""
     where = f"{error.place}: " if error.place else ""
     notice = Notice(0.0, error.host, where + error.message, error.remedy)
-    return json.dumps(document(RunRecord(verb=verb, exit_code=error.exit_code, notices=[notice])), indent=2)
+    return plain_json(document(RunRecord(verb=verb, exit_code=error.exit_code, notices=[notice])), indent=2)
 
 
 def document(record: RunRecord) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from provisioner.errors import InputErrors, ProvisionError
 from provisioner.events import Difference
-from provisioner.report.text import flat
+from provisioner.report.text import clean, flat
 
 Tone = Literal["", "good", "change", "bad", "note", "quiet", "title"]
 
@@ -32,6 +33,15 @@ def lines(text: str, tone: Tone = "", remedy: str = "", indent: str = "") -> lis
     return [*told, Line(f"{indent}  -> {flat(remedy)}")] if remedy else told
 
 
+def told_error(error: ProvisionError) -> str:
+    """What is said of an error outside of a run, harmless for a terminal: its text can't pass for lines of ours."""
+    if isinstance(error, InputErrors):
+        return "\n".join(told_error(each) for each in error.errors)
+    where = str(error.place) if error.place else error.host
+    text = f"{flat(where)}: {error.message}" if where else error.message
+    return "\n".join(line.text for line in lines(clean(text), remedy=clean(error.remedy)))
+
+
 def status_tone(status: str) -> Tone:
     """The tone of a status; what is unknown looks bad."""
     return _STATUS_TONES.get(status, "bad")
@@ -47,4 +57,4 @@ def difference_line(difference: Difference, prefix: str) -> Line:
         text += f": {before or after}"
     if difference.stops:
         text += f" (stops {flat(difference.stops)})"
-    return Line(f"{prefix}{SYMBOLS.get(difference.action, '?')} {text}", _ACTION_TONES.get(difference.action, ""))
+    return Line(f"{flat(prefix)}{SYMBOLS.get(difference.action, '?')} {text}", _ACTION_TONES.get(difference.action, ""))

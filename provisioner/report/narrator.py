@@ -75,7 +75,7 @@ class Narrator:
                 fine = lines(f"{event.host}: fine: {event.message}", "quiet", event.remedy)
                 return fine if self._verbose else []
             case Finding():
-                return self._note(event.host, WORDS[event.severity], event.message, event.remedy)
+                return self._note(event.host, WORDS.get(event.severity, WORDS["notice"]), event.message, event.remedy)
             case RunFinished():
                 return summary(self.record, self._visible())
             case _:
@@ -117,7 +117,7 @@ class Narrator:
         if len(self.record.hosts) <= MANY or self._verbose:
             return [difference_line(each, f"{event.host}: ") for each in event.differences]
         stops = ", ".join(dict.fromkeys(flat(each.stops) for each in event.differences if each.stops))
-        plan = f"{event.host}: {Plan.of(list(event.differences))}"
+        plan = f"{flat(event.host)}: {Plan.of(list(event.differences))}"
         return lines(f"{plan} (stops {stops})" if stops else plan, "change")
 
     def _task(self, event: TaskFinished) -> list[Line]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 import os
 import re
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from provisioner.events import Event
+from provisioner.report.text import plain_json
 
 KEPT = 50
 _OURS = re.compile(r"\d{8}T\d{6}Z-.+\.jsonl")
@@ -40,7 +40,7 @@ class RunLog:
     def emit(self, event: Event) -> None:
         """Append the event and flush, so that even a killed run leaves all it did."""
         said = {"event": type(event).__name__, "time": _now().isoformat(), **dataclasses.asdict(event)}
-        line = json.dumps(said, default=str)
+        line = plain_json(said, default=str)
         with self._lock:
             if self._error:
                 raise self._error

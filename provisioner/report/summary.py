@@ -77,7 +77,7 @@ def _recap(record: RunRecord) -> list[Line]:
     widths = [max(len(row[column]) for row in counts) for column in range(len(COUNTS))]
     told = [Line("PLAY RECAP", "title")]
     for name, row, group in zip(names, counts, groups, strict=True):
-        status = group[0].status or UNFINISHED
+        status = flat(group[0].status) or UNFINISHED
         columns = " ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
         told.append(Line(f"{name.ljust(name_width)} : {columns}   {status}", status_tone(status)))
     return told

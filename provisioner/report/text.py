@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -12,7 +13,12 @@ T = TypeVar("T")
 MOST = 5
 """Hosts that are named one by one where the same is said of them."""
 
-_HARMFUL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_HARMFUL = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+"""What moves a cursor, turns the direction of what follows, or can't be seen: all of Unicode's Cc, Cf (but for a few
+signs of Arabic, Kaithi and hieroglyphs, which show), Cs, Zl and Zp, and its invisible letters."""
 
 
 def clean(text: str) -> str:
@@ -20,10 +26,17 @@ def clean(text: str) -> str:
     return _HARMFUL.sub(_visible, text.replace("\r\n", "\n"))
 
 
+def plain_json(value: Any, indent: int | None = None, default: Callable[[Any], Any] | None = None) -> str:
+    """The value as JSON that is harmless even when shown: nothing beyond ASCII, and no control character."""
+    return json.dumps(value, indent=indent, default=default).replace("\x7f", "\\u007f")
+
+
 def _visible(match: re.Match[str]) -> str:
     code = ord(match.group())
     if code == 0x09:
         return "    "
+    if code > 0xFFFF:
+        return f"\\U{code:08x}"
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 

@@ -69,11 +69,18 @@ class Systemd(ServiceManager):
         }
 
     def definition(self, host: Host, name: str) -> str:
+        """See ServiceManager.
+
+        Raises:
+            Failure: something can't be said in a unit file.
+        """
+        command = launch_arguments(host, name)
+        _refuse_unspeakable([host.cluster, host.account, *command], command[0])
         return UNIT.format(
             cluster=host.cluster,
             network="" if self._user else NETWORK,
             account="" if self._user else "User=%s\n" % host.account,
-            command=" ".join(_quote(part) for part in launch_arguments(host, name)),
+            command=" ".join(_quote(part) for part in command),
             target="default.target" if self._user else "multi-user.target",
         )
 
@@ -160,5 +167,17 @@ class Systemd(ServiceManager):
 
 def _quote(part: str) -> str:
     """Quote one word for ExecStart (systemd.service(5), COMMAND LINES)."""
-    text = part.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return '"%s"' % text if text != part or " " in part or not part else part
+    import re
+
+    if re.match(r"[A-Za-z0-9_/.,:=+-]+$", part) and part[-1] != "\n":
+        return part
+    return '"%s"' % part.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+
+
+def _refuse_unspeakable(texts: List[str], program: str) -> None:
+    """Refuse what would begin another line of a unit, and a program's path in which systemd would want a variable."""
+    for text in texts:
+        if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+            raise Failure("%r holds a control character, which no unit file can" % text, "choose another `root:`")
+    if "$" in program:
+        raise Failure("systemd starts no program with a `$` in its path: %s" % program, "choose another `root:`")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 
+from provisioner.remote.failure import Failure
 from provisioner.remote.platforms.windows import access
 
 TYPE_CHECKING = False
@@ -119,7 +120,9 @@ def task_xml(cluster: str, account: str, password: bool, elevated: bool, argv: L
     }
     blank = TASK.format(description="", **fields)
     mark = hashlib.sha256(blank.encode("utf-8")).hexdigest()[:16]
-    return TASK.format(description="Ray node of the cluster %s (made by provision) [%s]" % (cluster, mark), **fields)
+    return TASK.format(
+        description="Ray node of the cluster %s (made by provision) [%s]" % (escaped(cluster), mark), **fields
+    )
 
 
 def _principal(account: str, password: bool) -> str:
@@ -134,6 +137,14 @@ def _principal(account: str, password: bool) -> str:
 
 
 def escaped(text: str) -> str:
+    """Return a text as XML has it.
+
+    Raises:
+        Failure: it holds what XML can't say, not even as a number.
+    """
+    import re
     from html import escape  # xml.sax.saxutils would load urllib, and with it ssl
 
+    if re.search("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", text):
+        raise Failure("%r holds a control character, which the Task Scheduler can't take" % text, "choose another name")
     return escape(text, quote=False)
