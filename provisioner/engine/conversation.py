@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
 from typing import Any
 
 from provisioner.declaration import Declaration
@@ -13,7 +12,9 @@ from provisioner.engine.census import UNSUPPORTED
 from provisioner.engine.deliveries import Deliveries
 from provisioner.engine.gates import Gate, Gates
 from provisioner.engine.line import Line
+from provisioner.engine.manners import Manners
 from provisioner.engine.outcome import Outcome
+from provisioner.engine.questions import Questions
 from provisioner.engine.shared import Shared
 from provisioner.errors import HostFailed, ProvisionError, Unreachable
 from provisioner.events import (
@@ -64,14 +65,18 @@ class Conversation:
         self._verb = verb
         self._observer = observer
         self.gates = gates
-        self._line = Line(declaration.host.name, self._take, self._watch)
+        manners = Manners(declaration.host.role, run.names, len(declaration.plays))
+        self._line = Line(declaration.host.name, manners, self._take, self._watch)
         self._deliveries = Deliveries(declaration.host.name, lambda: self._line.session.wire, self._content)
         self._observed: dict[int, list[Message]] = {}
         self._task: tuple[str, float] | None = None
+        self._idle_since: float | None = None
+        """In a play that was begun, with no task of it going on."""
         self._purged: list[Difference] = []
         self._last_told = time.monotonic()
         self._doing_now = ""
         self.host = declaration.host
+        self._questions = Questions(run.answer, declaration.host, self._line.send)
         self.name = declaration.host.name
         self._slot = run.slots if self._is_limited() else threading.Semaphore()
         self._reached = False
@@ -127,7 +132,7 @@ class Conversation:
         session = open_session(self._run.connector, target, become, hello, choice, self._doing)
         self._reached = True
         self._line.connect(session)
-        self._run.switchboard.connect(self.name, session.wire.send)
+        self._run.switchboard.connect(self.name, self._line.send)
 
     def _observe(self) -> tuple[Difference, ...]:
         facts = self._line.expect("facts", OBSERVE_LIMIT)["facts"]
@@ -238,9 +243,11 @@ class Conversation:
     def _work(self, index: int) -> bool:
         self._line.wait(lambda: self._slot.acquire(blocking=False))
         try:
+            self._idle_since = time.monotonic()
             self._line.send({"type": "play", "index": index, "changed": self._run.changed.is_set()})
             return bool(self._line.expect("played", None)["ok"])
         finally:
+            self._idle_since = None
             self._slot.release()
             self._run.wake_all()
 
@@ -294,6 +301,8 @@ class Conversation:
     def _watch(self, now: float) -> None:
         """Limit the task that runs, and tell the user of one that takes its time."""
         if not self._task:
+            if self._idle_since and now - self._idle_since > OBSERVE_LIMIT:
+                raise HostFailed(f"the host began no task within {OBSERVE_LIMIT:.0f} s", remedy="see its load and disk")
             return
         name, since = self._task
         if now - since > self._run.options.task_timeout:
@@ -335,7 +344,7 @@ class Conversation:
             self._last_told, self._doing_now = time.monotonic(), ""
             self._emit(TaskStarted(self._run.now(), self.name, play, task))
             return
-        self._task = None
+        self._task, self._idle_since = None, time.monotonic()
         self.outcome.count(state)
         text, remedy = message.get("message", ""), message.get("remedy", "")
         if state == "changed":
@@ -354,23 +363,7 @@ class Conversation:
         self._run.switchboard.reply(message)
 
     def _on_ask(self, message: Message) -> None:
-        """Have the question answered in a thread: some answers take minutes."""
-        threading.Thread(target=self._answer, args=(message,), daemon=True).start()
-
-    def _answer(self, message: Message) -> None:
-        def moving() -> None:
-            with suppress(Unreachable):
-                self._line.send({"type": "moving", "id": message["id"]})
-
-        try:
-            value = self._run.answer(message["to"], message["what"], message.get("args"), self.host, moving)
-            reply: Message = {"value": value}
-        except ProvisionError as error:
-            reply = {"error": error.message, "remedy": error.remedy}
-        try:
-            self._line.send({"type": "answer", "id": message["id"], **reply})
-        except Unreachable:
-            return
+        self._questions.take(message)
 
     def _on_detour(self, message: Message) -> None:
         self._run.mirror.detour(self.name, message["reason"])
@@ -384,7 +377,11 @@ class Conversation:
     def _content(self, sha256: str) -> Any:
         """Return what the host may have: a file of its declaration, or one of the packages."""
         files = self._declaration.files
-        return files[sha256] if sha256 in files else self._run.artifacts.open(sha256)
+        if sha256 in files:
+            return files[sha256]
+        if self._questions.offered(sha256) or (self.name == self._run.mirror.name and self._run.mirror.has(sha256)):
+            return self._run.artifacts.open(sha256)
+        raise HostFailed("the host asks for a file that is none of its own")
 
     def _doing(self, text: str) -> None:
         self._run.switchboard.moved(self.name)

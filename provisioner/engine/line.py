@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from provisioner.engine.manners import Manners
 from provisioner.errors import HostFailed, ProvisionError, Unreachable
 from provisioner.transport.session import SILENCE, Session
 
@@ -22,12 +23,16 @@ class Line:
 
     Args:
         name: the host's inventory name, for the reading thread.
+        manners: judges what the host says before anybody hears it.
         take: called with every message that is not the one waited for.
         watch: called with ``time.monotonic()`` about once a second while waiting; may raise to end the wait.
     """
 
-    def __init__(self, name: str, take: Callable[[Message], None], watch: Callable[[float], None]) -> None:
+    def __init__(
+        self, name: str, manners: Manners, take: Callable[[Message], None], watch: Callable[[float], None]
+    ) -> None:
         self._name = name
+        self._manners = manners
         self._take = take
         self._watch = watch
         self._inbox: queue.Queue[Message] = queue.Queue()
@@ -39,9 +44,9 @@ class Line:
         """The program on the host has ended: nobody is there to be told of us."""
 
     def connect(self, session: Session) -> None:
-        """Begin to read what the host says."""
+        """Begin to read what the host says; HostFailed if that begins badly."""
         self._session = session
-        self._inbox.put(session.first)
+        self._inbox.put(self._manners.check(session.first))
         threading.Thread(target=self._read, args=(session,), daemon=True, name=f"read {self._name}").start()
 
     @property
@@ -51,6 +56,7 @@ class Line:
 
     def send(self, message: Message) -> None:
         """Send one message; Unreachable if the connection is gone."""
+        self._manners.sent(message)
         self.session.wire.send(message)
 
     def wake(self) -> None:
@@ -88,7 +94,8 @@ class Line:
         """Put every message into the inbox until the host ends the conversation or breaks its rules."""
         try:
             while (message := session.wire.receive()) is not None:
-                if message.get("left"):
+                self._manners.check(message)
+                if message["type"] == "bye" and message.get("left"):
                     self._ended = True
                     session.sweep(message["left"])
                 self._inbox.put(message)

@@ -61,6 +61,11 @@ class Mirror:
         with self._lock:
             self._offered.update({each["sha256"]: each for each in files})
 
+    def has(self, sha256: str) -> bool:
+        """Tell whether that file is one of those."""
+        with self._lock:
+            return sha256 in self._offered
+
     def serves(self, host: str) -> bool:
         """Tell whether a host may get files from it."""
         return self.name is not None and host != self.name and host in self._members
@@ -85,7 +90,9 @@ class Mirror:
         members = sorted(set(self._members.values()))
         order = {"port": self._port, "token": self._token, "members": members, "files": files}
         try:
-            port = int(self._ask(name, "hold", order, HOLD_LIMIT, CONNECT_LIMIT))
+            port = self._ask(name, "hold", order, HOLD_LIMIT, CONNECT_LIMIT)
+            if not isinstance(port, int) or not 1 <= port <= 65535:
+                raise HostFailed("it does not say on which port")
         except HostFailed as failure:
             self._failed = time.monotonic()
             self._tell_once(name, f"it hands no files to the other hosts, they get them from here: {failure.message}")

@@ -68,6 +68,7 @@ class Run:
         self._order = [play.name for play in playbook.plays]
         self.census = Census(self._inventory)
         self._begun = begun
+        self.names = frozenset(host.name for host in inventory.hosts)
         self.slots = threading.Semaphore(max(1, options.concurrency))
         self.switchboard = Switchboard()
         self.changed = threading.Event()

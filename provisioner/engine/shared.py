@@ -62,6 +62,8 @@ class Shared(Protocol):
     census: Census
     mirror: Mirror
     switchboard: Switchboard
+    names: frozenset[str]
+    """Of all hosts of the cluster."""
     slots: threading.Semaphore
     """Held while a host works; not while it waits for others."""
     changed: threading.Event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from provisioner.errors import HostFailed
 from provisioner.inventory.model import Host, Inventory
 from provisioner.ray import start
 
+_VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}([a-z]+[0-9]+)?\+?")
 TELL = 0.5
 """Seconds between two words about a download."""
 
@@ -47,6 +49,9 @@ class Supplies:
 
     def lock(self, args: Any, asker: Host, moving: Callable[[], None]) -> dict[str, Any]:
         """Return the packages of a host; ``moving`` is called while a download gets on."""
+        _require(args, facts=dict, python=str)
+        if not _VERSION.fullmatch(args["python"]):
+            raise HostFailed(f"there is no Python {args['python'][:40]!r}")
         wanted = tuple(start.requirements(asker, self._inventory))
         progress = self._progress(asker, f"packages for {Platform.from_facts(args['facts']).key}", moving)
         declared = Platform.of_host(asker)
@@ -58,6 +63,9 @@ class Supplies:
 
     def interpreter(self, args: Any, asker: Host, moving: Callable[[], None]) -> dict[str, Any]:
         """Return the archive with an interpreter for a host; only mirrors that the inventory names are asked."""
+        _require(args, facts=dict, version=str)
+        if not _VERSION.fullmatch(args["version"]):
+            raise HostFailed(f"there is no Python {args['version'][:40]!r}")
         mirror = args.get("mirror")
         if mirror not in {None, *(host.interpreter.mirror for host in self._inventory.hosts)}:
             raise HostFailed(f"the inventory names no mirror {mirror}")
@@ -66,6 +74,9 @@ class Supplies:
 
     def source(self, args: Any, asker: Host) -> dict[str, Any] | None:
         """Return where a host gets files, None: from here."""
+        _require(args, files=list)
+        if not all(isinstance(each, str) for each in args["files"]):
+            raise HostFailed("files are asked for by their sha256")
         if self._mirror.name not in (None, asker.name):
             self._doing(asker.name, f"asking {self._mirror.name} for files")
         return self._mirror.source(asker.name, args["files"])
@@ -87,6 +98,12 @@ class Supplies:
         name = file.relative_to(here) if file.is_relative_to(here) else file
         remedy = f"`provision lock {name}` keeps this set for the next time"
         self._notice("", "the packages were locked for this run only", remedy)
+
+
+def _require(args: Any, **kinds: type) -> None:
+    """Refuse a question of a host that lacks something."""
+    if not isinstance(args, dict) or not all(isinstance(args.get(name), kind) for name, kind in kinds.items()):
+        raise HostFailed(f"a question lacks one of {', '.join(kinds)}")
 
 
 def in_megabytes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     Message = Dict[str, Any]
 
 PROTOCOL = 1
+AGAIN = "run the same version of provision again"
+LEAVE = 300.0
+"""Seconds to end what runs for us when the controller is gone; a node that was stopped is started meanwhile."""
 LOCK_WAIT = 30.0
 """Seconds to wait for another run that works on this host."""
 ANSWER_WAIT = 30.0
@@ -62,7 +66,8 @@ class Conversation:
         self.wire.send({"type": "ready"})
         hello = self.wire.receive()
         if hello.get("type") != "hello" or hello.get("protocol") != PROTOCOL:
-            raise Failure("the controller speaks another protocol", "run the same version of provision again")
+            raise Failure("the controller speaks another protocol", AGAIN)
+        _check_hello(hello)
         self.mode = hello["mode"]
         self.host = Host(current(), self.wire, hello)
         self._greeted.set()
@@ -140,8 +145,11 @@ class Conversation:
                 return
             if message["type"] != "play":
                 raise Failure("the controller wants %r, which this program does not know" % str(message["type"])[:40])
+            index = message.get("index")
+            if type(index) is not int or not 0 <= index < len(self.plays):
+                raise Failure("the controller wants play %s, of which it said nothing" % str(index)[:40], AGAIN)
             self._lock()
-            self.play(message["index"], message["changed"])
+            self.play(index, bool(message.get("changed")))
 
     def play(self, index: int, changed: bool) -> None:
         tasks = self.plays[index]
@@ -249,14 +257,49 @@ class Conversation:
             )
 
 
-def lost() -> None:
-    """The controller is gone: end what runs for us and leave. Everything is safe to interrupt."""
-    from provisioner.remote.platforms import end_children
-    from provisioner.remote.service import finish
+def _check_hello(hello: Message) -> None:
+    """Refuse a first message that says less, or something else, than all the rest relies on."""
 
-    finish()
-    end_children()
-    os._exit(1)
+    def is_task(task: Any) -> bool:
+        return (
+            isinstance(task, dict)
+            and all(isinstance(task.get(name), str) for name in ("name", "resource"))
+            and isinstance(task.get("params"), dict)
+            and isinstance(task.get("when") or {}, dict)
+        )
+
+    plays = hello.get("plays")
+    right = {
+        "mode": hello.get("mode") in ("apply", "check", "rollback", "teardown"),
+        "plays": isinstance(plays, list)
+        and all(isinstance(play, dict) and isinstance(play.get("tasks"), list) for play in plays)
+        and all(is_task(task) for play in plays for task in play["tasks"]),
+    }
+    right.update({name: isinstance(hello.get(name), str) for name in ("cluster", "host")})
+    right.update({name: isinstance(hello.get(name) or "", str) for name in ("root", "account", "service", "python")})
+    wrong = sorted(name for name in right if not right[name])
+    if wrong:
+        raise Failure("what the controller says first is not as it should be: %s" % ", ".join(wrong), AGAIN)
+    if not re.match(r"[A-Za-z0-9][A-Za-z0-9_.-]*$", hello["cluster"]):
+        raise Failure("no cluster has the name %r" % hello["cluster"][:40], AGAIN)
+
+
+def lost() -> None:
+    """The controller is gone: end what runs for us and leave. Everything is safe to interrupt.
+
+    Whatever happens meanwhile, such as an import that another thread is in the middle of: it ends.
+    """
+    late = threading.Timer(LEAVE, os._exit, (1,))
+    late.daemon = True
+    late.start()
+    try:
+        from provisioner.remote.platforms import end_children
+        from provisioner.remote.service import finish
+
+        finish()
+        end_children()
+    finally:
+        os._exit(1)
 
 
 def heed_signals() -> None:

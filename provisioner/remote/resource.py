@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     Difference = Dict[str, str]
 
 
+LONGEST = 4096
+"""Characters of one side of a difference, for it is shown."""
+
+
 def difference(action: str, what: str, before: str = "", after: str = "", stops: str = "") -> Difference:
     """Return one thing that is not as declared; ``action`` is add, change or remove (see events.Difference)."""
-    return {"action": action, "what": what, "before": before, "after": after, "stops": stops}
+    texts = {"what": what, "before": before, "after": after, "stops": stops}
+    return dict(
+        {name: text if len(text) <= LONGEST else text[:LONGEST] + " ..." for name, text in texts.items()}, action=action
+    )
 
 
 class Resource:

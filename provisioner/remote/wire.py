@@ -27,8 +27,14 @@ SILENCE = 90.0
 """Seconds without a word from the controller after which the program gives up."""
 STALL = 120.0
 """Seconds without a byte of any file after which a transfer is given up."""
-LONGEST_LINE = 64 * 1024 * 1024
+LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of one line at most; more is no message of ours."""
+
+
+LONGEST_TEXT = 16 * 1024
+"""Characters of a text for the user: the controller cuts off a host that has far more to say."""
+QUESTIONS = 64
+"""Questions of the controller that may be open at once."""
 
 
 class Delivery:
@@ -91,6 +97,7 @@ class Wire:
         self._out = sys.stdout.buffer
         self._lock = threading.Lock()
         self._inbox: queue.Queue[Message] = queue.Queue()
+        self._room = threading.Semaphore(QUESTIONS)
         self._waiting: Dict[int, queue.Queue[Message]] = {}
         self._deliveries: Dict[int, Delivery] = {}
         self.poured = 0.0
@@ -107,6 +114,10 @@ class Wire:
         threading.Thread(target=self._beat, daemon=True).start()
 
     def send(self, message: Message) -> None:
+        for name in ("message", "text", "remedy", "error", "reason"):
+            told = message.get(name)
+            if isinstance(told, str) and len(told) > LONGEST_TEXT:
+                message = dict(message, **{name: told[:LONGEST_TEXT] + " ..."})
         line = json.dumps(message, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
         with self._lock:
             try:
@@ -184,6 +195,8 @@ class Wire:
             self._deliver(message)
         elif kind == "query":
             question = (message["id"], message["what"], message.get("args"))
+            if not self._room.acquire(blocking=False):
+                raise ValueError("more than %d questions at once" % QUESTIONS)
             threading.Thread(target=self._reply, args=question, daemon=True).start()
         else:
             self._inbox.put(message)
@@ -223,6 +236,8 @@ class Wire:
             reply = {"error": failure.message, "remedy": failure.remedy}
         except Exception as error:  # an answer must come whatever happens, or the asker waits in vain
             reply = {"error": "%s: %s" % (type(error).__name__, error)}
+        finally:
+            self._room.release()
         self.send(dict(reply, type="reply", id=number))
 
     def _beat(self) -> None:

@@ -58,7 +58,7 @@ class Session:
 
     def _sweep(self, shell: Shell, sftp: SFTPClient, folder: str) -> None:
         """A virus scanner may have a program open for a moment after it has ended."""
-        if not (folder.startswith(f"{HOME}/") and self._system.plain.fullmatch(folder)):
+        if not (folder.startswith(f"{HOME}/") and ".." not in folder and self._system.plain.fullmatch(folder)):
             raise HostFailed(f"the host wants {folder!r} removed, which is not ours", host=self._name)
         for _ in range(SWEEPS):
             self._system.remove(shell, folder)

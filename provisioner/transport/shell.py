@@ -11,8 +11,14 @@ from dataclasses import dataclass
 from fabric import Connection
 from paramiko import Channel, SSHException
 
+from provisioner.errors import HostFailed
+
 LIMIT = 45.0
 """Seconds that a command may be silent."""
+
+
+MOST = 4 * 1024 * 1024
+"""Bytes that a command may print: it is asked for a line or two."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class Shell:
         """Run a command to its end.
 
         Raises:
+            HostFailed: it prints without end.
             OSError, SSHException, EOFError: the connection broke off, or the command was silent for too long.
         """
         code, out, err = self._run(command, limit)
@@ -89,7 +96,10 @@ def last_line(text: str) -> str:
 
 
 def _all(receive: Callable[[int], bytes]) -> bytes:
-    pieces = []
+    pieces, size = [], 0
     while piece := receive(1 << 16):
         pieces.append(piece)
+        size += len(piece)
+        if size > MOST:
+            raise HostFailed(f"the host was cut off: a command printed more than {MOST >> 20} MiB")
     return b"".join(pieces)

@@ -12,12 +12,14 @@ from provisioner.errors import HostFailed, Unreachable
 from provisioner.transport.shell import Shell, last_line
 from provisioner.transport.systems import System
 from provisioner.transport.target import Target
-from provisioner.transport.wire import Message, Wire
+from provisioner.transport.wire import ERRORS, Message, Wire
 
 PROMPT = "provision-sudo-password:"
 """What sudo asks with, so that its question is told from everything else; without blanks, so without quotes."""
 SILENCE = 45.0
 """Seconds without a word after which a host is given up (it gives a sign of life every 5)."""
+FIRST_LIMIT = 120.0
+"""Seconds for a program that started to say something of its own."""
 SUDO_LIMIT = 30.0
 """Seconds that sudo gets to let us through."""
 NO_SUCH_PROGRAM = 9009
@@ -104,9 +106,10 @@ class Starter:
             wire.send(self._hello)
         except Unreachable:  # so the command has ended already; what it said tells why
             return None
-        first = wire.receive()
+        deadline = time.monotonic() + FIRST_LIMIT
+        first = wire.receive(deadline)
         while first is not None and first["type"] == "ready":
-            first = wire.receive()
+            first = wire.receive(deadline)
         return first
 
     def _sudo(self) -> str:
@@ -128,6 +131,8 @@ class Starter:
                 time.sleep(0.01)
                 continue
             said += channel.recv_stderr(4096)
+            if len(said) > ERRORS:
+                raise HostFailed("the host was cut off: sudo prints without end", host=self._target.name)
             if said.count(PROMPT.encode()) > asked:
                 asked += 1
                 if asked > 1:

@@ -17,10 +17,17 @@ from provisioner.errors import HostFailed, Unreachable
 
 Message = dict[str, Any]
 
-LONGEST_LINE = 64 * 1024 * 1024
-"""Bytes of one line at most: a host that sends more is cut off."""
+LONGEST_LINE = 4 * 1024 * 1024
+"""Bytes of one line at most: a host that sends more is cut off. The longest there are list ten thousand nodes; as JSON
+of nothing but brackets it takes 25 times as much memory."""
 NOISE = 64 * 1024
 """Bytes that a login may print before our program speaks."""
+BURST = (3000, 32 * 1024 * 1024)
+"""Messages, and bytes of them, that a host may send at once ..."""
+STEADY = (20.0, 1024.0 * 1024)
+"""... and that it may send in a second from then on. A run without end has a few in a second."""
+ERRORS = 256 * 1024
+"""Bytes that a program may print as errors: what comes after them is nobody's concern."""
 SLICE = 128 * 1024
 """Bytes of a file between which other messages may be sent: half a second on a link of 2 Mbit/s."""
 
@@ -53,7 +60,11 @@ class Wire:
         self._broken = False
         self._next = threading.Lock()
         self._buffer = bytearray()
+        self._looked = 0
+        """Bytes of the buffer in which no line ends."""
         self._noise = 0
+        self._allowance = [float(each) for each in BURST]
+        self._counted = time.monotonic()
         self.last_heard = time.monotonic()
 
     def send(self, message: Message) -> None:
@@ -99,9 +110,18 @@ class Wire:
             for start in range(0, len(piece), step):
                 self._write(piece[start : start + step])
 
-    def receive(self) -> Message | None:
-        """Return the next message, None when the host has closed the conversation."""
+    def receive(self, deadline: float | None = None) -> Message | None:
+        """Return the next message, None when the host has closed the conversation.
+
+        Args:
+            deadline: by ``time.monotonic()``, for all of it; a limit for silence is the channel's own.
+
+        Raises:
+            HostFailed: it is none, there is too much of it, or it did not come in time.
+        """
         while True:
+            if deadline and time.monotonic() > deadline:
+                raise HostFailed("the host says nothing of use", remedy="see its load and disk", host=self._host)
             line = self._next_line()
             if line is not None and not self._is_noise(line):
                 return self._parse(line)
@@ -110,10 +130,10 @@ class Wire:
 
     def stderr(self) -> bytes:
         """Return what the host printed as errors, once the conversation is closed."""
-        pieces = [self._said]
-        while self._channel.recv_stderr_ready():
-            pieces.append(self._channel.recv_stderr(65536))
-        return b"".join(pieces)
+        said = self._said
+        while len(said) < ERRORS and self._channel.recv_stderr_ready():
+            said += self._channel.recv_stderr(65536)
+        return said
 
     def exit_code(self, timeout: float = 10.0) -> int:
         """Return the exit code of the program on the host, -1 if it doesn't come within ``timeout`` seconds."""
@@ -148,14 +168,34 @@ class Wire:
             raise gone from None
 
     def _next_line(self) -> bytes | None:
-        end = self._buffer.find(b"\n")
+        end = self._buffer.find(b"\n", self._looked)
+        if (len(self._buffer) if end < 0 else end) > self._longest():
+            raise HostFailed("the host was cut off: it sends a line without end", remedy=_SUSPECT, host=self._host)
         if end < 0:
-            if len(self._buffer) > LONGEST_LINE:
-                raise HostFailed("the host sends what is no message of ours", host=self._host)
+            self._looked = len(self._buffer)
             return None
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
+        self._looked = 0
+        self._spend(len(line))
         return line
+
+    def _longest(self) -> int:
+        """Return how long a line may be: before our program speaks, only what may be its first message is long."""
+        is_ours = self._noise < 0 or self._buffer.startswith(b'{"type"')
+        return LONGEST_LINE if is_ours else NOISE
+
+    def _spend(self, size: int) -> None:
+        """Count what a host says against what it may say."""
+        now = time.monotonic()
+        passed, self._counted = now - self._counted, now
+        for number, cost in enumerate((1, size)):
+            left = min(BURST[number], self._allowance[number] + passed * STEADY[number]) - cost
+            if left < 0:
+                raise HostFailed(
+                    "the host was cut off: it sends messages without end", remedy=_SUSPECT, host=self._host
+                )
+            self._allowance[number] = left
 
     def _fill(self) -> bool:
         try:
@@ -176,15 +216,23 @@ class Wire:
 
     def _parse(self, line: bytes) -> Message:
         try:
-            message = json.loads(line)
+            message = json.loads(line, parse_constant=_no_number)
             if isinstance(message, dict) and isinstance(message.get("type"), str):
                 return message
         except (ValueError, RecursionError):
             pass
         raise HostFailed(
             f"the host sends what is no message of ours: {line[:80].decode('ascii', 'backslashreplace')}",
+            remedy=_SUSPECT,
             host=self._host,
         )
+
+
+_SUSPECT = "is it the machine you mean, and its program nobody else's? Look at it before the next run"
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")
 
 
 def _line(message: Message) -> bytes:

@@ -163,7 +163,7 @@ def running(folder: Path) -> list[int]:
     [
         ({"type": "hello", "protocol": 2}, "another protocol"),
         ({"type": "play"}, "another protocol"),
-        ({"type": "hello", "protocol": 1}, "unexpected KeyError"),
+        ({"type": "hello", "protocol": 1}, "not as it should be: cluster, host, mode, plays"),
     ],
 )
 def test_a_hello_of_another_version(line: Any, message: str, talk: Talk) -> None:
