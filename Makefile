@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test test-fast lint bench lock clean
+.PHONY: help setup demo demo-stop test test-fast lint fuzz bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ lint: setup ## Style, types, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: setup ## Anything at all as inventories, playbooks, messages and facts: 23,000 examples
+	PROVISION_FUZZ=nightly $(BIN)/python -m pytest -q --timeout 3600 --durations 8 tests/fuzz
 
 bench: setup ## Speed against the floor, on lab hosts
 	$(BIN)/python -m tests.bench

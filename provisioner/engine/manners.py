@@ -107,7 +107,7 @@ def _facts(value: Any) -> bool:
     if not (isinstance(value, dict) and len(value) <= 100 and _data(value)):
         return False
     plain = (each for each in value.values() if not isinstance(each, (dict, list)))
-    return _maybe(_seconds)(value.get("clock")) and all(not isinstance(each, str) or _word(each) for each in plain)
+    return _seconds(value.get("clock", 0)) and all(not isinstance(each, str) or _word(each) for each in plain)
 
 
 _DIFFERENCE = _fields(
