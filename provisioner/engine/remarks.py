@@ -37,7 +37,7 @@ def about_leaving(facts: Message, verb: Verb, run: Verb) -> tuple[str, str] | No
     windows = facts.get("os") == "windows"
     separator = "\\" if windows else "/"
     paths = [f"{root}{separator}{name}" for name in ("env", "python", "store")]
-    command = f"powershell Remove-Item -Recurse {', '.join(paths)}" if windows else f"rm -rf {' '.join(paths)}"
+    command = f'powershell "Remove-Item -Recurse {", ".join(paths)}"' if windows else f"rm -rf {' '.join(paths)}"
     told = f"the inventory has dropped it: its Ray is removed; environments, interpreters and files stay in {root}"
     return told, f"to remove them as well, on that host, when this run is over: {command}"
 
