@@ -45,6 +45,10 @@ class Census:
         _check_declaration(host, system)
         if reason := obstacle(system, parse(host.python), self._ray):
             raise HostFailed(f"it is {system}: {reason}", remedy=_way_out(host, system))
+        if host.os is None and system.os == "windows":
+            # what is installed there is settled before it is asked: Ray's wheel needs a runtime of its own on Windows
+            message = f"it is {system}, and the inventory does not say so"
+            raise HostFailed(message, remedy=f"write `os: windows` for {host.name}")
         with self._guard:
             oses = self._oses | {system.os}
             mixed = next(fleet_obstacles(oses, False, self._ray), "")

@@ -71,7 +71,8 @@ def check_mirrors(inventory: Inventory, cache: Cache) -> None:
             place = None
             with suppress(InputError):
                 place = load_document(inventory.file).place("python")
-            raise InputError(problem.message, remedy=problem.remedy, place=place)
+            other = f"; or write what {host.name} is, if it is no {host.os or 'linux'}: `os:` and `arch:`"
+            raise InputError(problem.message, remedy=problem.remedy.rstrip(".") + other, place=place)
 
 
 def reasons(inventory: Inventory, fleet: Fleet, found: Iterable[Problem]) -> list[str]:

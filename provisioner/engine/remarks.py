@@ -46,8 +46,9 @@ def about_leaving(facts: Message, verb: Verb, run: Verb) -> tuple[str, str] | No
 
 def _powershell(paths: list[str]) -> str:
     plain = re.compile(r"[A-Za-z0-9_:.\\-]+")
-    quoted = (path if plain.fullmatch(path) else "'" + path.replace("'", "''") + "'" for path in paths)
-    return f"powershell Remove-Item -Recurse {', '.join(quoted)}"
+    named = (path.replace('"', "") for path in paths)  # no path of Windows has one
+    quoted = (path if plain.fullmatch(path) else "'" + path.replace("'", "''") + "'" for path in named)
+    return f'powershell "Remove-Item -Recurse {", ".join(quoted)}"'
 
 
 def worth_telling(findings: list[Message], verb: Verb) -> list[Message]:

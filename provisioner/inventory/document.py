@@ -313,6 +313,8 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
 
 def _advice(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or ""
+    if "escape" in problem:
+        return "write a path of Windows in single quotes, where \\ is only itself: 'C:\\provision'"
     if "start any token" in problem or " tab " in problem:
         return "indent with spaces, not tabs, and quote text that begins with one of @ ` %"
     if "mapping values are not allowed" in problem:

@@ -189,6 +189,8 @@ def _got(error: ValidationError) -> str:
         return "a plain value"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, str) and re.search(r"[\x00-\x1f]", value) and "\n" not in value:
+        return f"{shorten(ascii(value)[1:-1])}: in double quotes \\ begins an escape, in single quotes it is itself"
     return shorten(value) if isinstance(value, str) else str(value)
 
 

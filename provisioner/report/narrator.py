@@ -47,10 +47,11 @@ class Narrator:
         """What to print for this event, harmless for a terminal; often nothing."""
         event = map_strings(event, clean)
         self.record.take(event)
-        told = [*self._released(event), *self._worth(event)]
+        released, worth = self._released(event), self._worth(event)
+        told = [*released, *worth]
         self._written += len(told)
         match event:
-            case TaskFinished(status=status) | HostFinished(status=status) if told and status not in {"ok", "changed"}:
+            case TaskFinished(status=status) | HostFinished(status=status) if worth and status not in {"ok", "changed"}:
                 self._told[event.host] = self._written
         return told
 

@@ -98,14 +98,13 @@ class FirstContact:
         return True
 
     def _take_back(self, archive: str) -> None:
-        """Remove the program again, and the folders that were made for it."""
+        """Remove the program again, and the folders that were made for it, unless they hold anything else."""
         self._system.remove(self._home.shell, archive)
-        if self._untouched:
-            with self._home.files("the program") as sftp, suppress(OSError):  # another host may share the folder
-                sftp.remove(archive)
-            with self._home.files("the program") as sftp, suppress(OSError):
-                sftp.rmdir(program.FOLDER)
-                sftp.rmdir(HOME)
+        with self._home.files("the program") as sftp, suppress(OSError):  # another host may share the folder
+            sftp.remove(archive)
+        with self._home.files("the program") as sftp, suppress(OSError):
+            sftp.rmdir(program.FOLDER)
+            sftp.rmdir(HOME)
 
     def _on_what_is_there(self, archive: str) -> Started:
         facts: Facts = {}

@@ -169,7 +169,7 @@ def test_a_stopped_or_edited_service(node: Node) -> None:
     node.service.active = False
     assert node.differences() == [("change", f"Ray {node.kind[4:]}", "stopped", "running")]
     node.service.defined = None
-    assert node.differences() == [("change", "service ray-lab", "missing", "as declared")]
+    assert node.differences() == [("add", "service ray-lab", "", "as declared")]
     node.service.defined = "edited"
     assert node.differences() == [("change", "service ray-lab", "other settings", "as declared")]
     (node.world.root / "service" / "ray-lab.json").write_text("{")

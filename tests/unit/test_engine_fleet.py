@@ -157,6 +157,7 @@ def lab(ray: str = "2.60.0", python: str = "3.11.9", **declared: str) -> Invento
         (lab(os="windows", arch="x86_64"), WINDOWS, "", ""),
         (lab(os="macos", arch="aarch64"), MAC, "", ""),
         (lab(), MAC, "", ""),
+        (lab(), WINDOWS, "it is Windows x86_64, and the inventory does not say so", "write `os: windows` for w1"),
         (lab(os="linux"), WINDOWS, "it is Windows x86_64, and the inventory says `os: linux`",
          "write `os: windows` for w1, or look whether its address is another machine's"),
         (lab(os="linux", arch="x86_64"), MAC,
@@ -185,13 +186,13 @@ def test_a_host_is_what_it_says(cluster: Inventory, facts: dict[str, str], told:
 
 def test_the_host_that_brings_another_os_is_refused_below_2_56_1() -> None:
     cluster = lab(ray="2.54.0")
-    head, worker = cluster.hosts
+    head, worker = cluster.hosts[0], replace(cluster.hosts[1], os="windows")
     census = Census(cluster)
     census.take(head, LINUX)
     for _ in range(2):
         with pytest.raises(HostFailed, match="it is Windows x86_64, and there is Linux in this cluster: Linux and Win"):
             census.take(worker, WINDOWS)
-    census.take(replace(worker, name="w2"), LINUX)
+    census.take(replace(worker, name="w2", os=None), LINUX)
     newer = Census(lab(ray="2.56.1"))
     newer.take(head, LINUX)
     newer.take(worker, WINDOWS)
@@ -213,7 +214,8 @@ def test_of_hosts_that_answer_at_once_one_os_gets_in() -> None:
     def answer(number: int) -> None:
         start.wait(10)
         try:
-            census.take(replace(cluster.hosts[1], name=f"w{number}"), WINDOWS if number % 2 else LINUX)
+            worker = replace(cluster.hosts[1], name=f"w{number}", os="windows" if number % 2 else None)
+            census.take(worker, WINDOWS if number % 2 else LINUX)
         except HostFailed:
             refused.append(number % 2)
 

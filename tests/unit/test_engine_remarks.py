@@ -11,7 +11,7 @@ from provisioner.engine.remarks import about_leaving
 LEAVING: list[tuple[dict[str, Any], Any, Any, str]] = [
     ({"os": "linux", "root": "/opt/lab"}, "teardown", "apply", "rm -rf /opt/lab/env /opt/lab/python /opt/lab/store"),
     ({"os": "windows", "root": "C:\\lab"}, "teardown", "apply",
-     "powershell Remove-Item -Recurse C:\\lab\\env, C:\\lab\\python, C:\\lab\\store"),
+     'powershell "Remove-Item -Recurse C:\\lab\\env, C:\\lab\\python, C:\\lab\\store"'),
     ({"os": "linux", "root": "/opt/lab"}, "teardown", "teardown", ""),
     ({"os": "linux", "root": "/opt/lab"}, "apply", "apply", ""),
     ({}, "teardown", "apply", ""),

@@ -255,6 +255,8 @@ BAD: list[tuple[str, str, str]] = [
     (HEAD + "service: {account: ray, password: {from_env: NOPE}}\n", "5:35", "NOPE"),
     (HEAD + "account: a\nservice: {account: b}\n", "6:10", "the account is given twice"),
     (HEAD + "root: opt/x\n", "5:7", "'root' wants an absolute path"),
+    (HEAD + 'root: "C:\\ray"\n', "5:7", r"got 'C:\ray': in double quotes \ begins an escape"),
+    (HEAD + 'root: "C:\\provision"\n', "5:10", "write a path of Windows in single quotes"),
     (HEAD + "vars: {a-b: 1}\n", "5:8", "the key 'a-b' is not a variable name"),
     (HEAD + "vars: {a: {from_env: X}}\n", "5:11", "variables of the playbook cannot be secrets"),
     (HEAD + "cluster: again\n", "5:1", "the key 'cluster' is given twice, first at line 1, column 1"),

@@ -109,7 +109,7 @@ def test_programs_that_may_still_run_keep_their_rules(machine: Machine) -> None:
     old.parent.mkdir(parents=True)
     old.write_text("")
     found = apply(machine, opening(environment="e2"))
-    assert [each[:2] for each in found] == [("change", "firewall: programs")]
+    assert found == [("add", "firewall: programs", "", "gcs_server.exe, python.exe, raylet.exe of 3.11.9-e2")]
     assert sum("-e1/" in text for text in machine.ours()) == 1
     assert len(machine.ours()) == 5
     old.unlink()
@@ -161,7 +161,7 @@ def test_rules_that_were_edited(edit: tuple[str, str], machine: Machine) -> None
     found = apply(machine, opening())
     assert ("change", "firewall rules", "edited or incomplete", "as declared") in found
     del machine.rules[next(key for key in machine.rules if key not in THEIRS)]
-    assert [each[0] for each in apply(machine, opening())] == ["change"]
+    assert [each[0] for each in apply(machine, opening())] == ["add"]
     assert len(machine.ours()) == 4
 
 

@@ -67,6 +67,20 @@ def plain(*events: Event, verbose: int = 0, color: bool = False) -> list[str]:
     return stream.getvalue().splitlines()
 
 
+def test_a_misfortune_is_told_whatever_is_told_with_it() -> None:
+    """What was kept back for all hosts comes with the last of them, which may be the one that does not answer."""
+    told = plain(
+        started("check", "w1", "w2"),
+        Notice(1, "w1", "long paths are off", "switch them on"),
+        seen("w1"),
+        HostFinished(2, "w1", "ok"),
+        HostFinished(3, "w2", "unreachable", message="did not answer", remedy="switch it on"),
+        RunFinished(3, "check", 4),
+    )
+    assert "w1: note: long paths are off" in told
+    assert "w2: unreachable: did not answer" in told
+
+
 LINES: list[tuple[Event, list[str], list[str]]] = [
     (HostConnected(1, "w1", {"os": "linux", "arch": "arm64"}), [], ["w1: connected: arch arm64, os linux"]),
     (

@@ -20,7 +20,7 @@ from provisioner.remote.resources.ray_state import fetch_nodes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Set
+    from typing import Any, Dict, List, Optional, Set, Tuple
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
@@ -90,7 +90,7 @@ class RayNode(Resource):
         stops = "Ray on %s" % host.name if state["active"] else ""
         found = [difference(*change, stops=stops) for change in ray_spec.changes(now or {}, wanted)]
         flaws = service.flaws(host, name, state)
-        found += [difference("change", *flaw, stops=stops) for flaw in flaws]
+        found += [_difference(flaw, stops) for flaw in flaws]
         if not flaws and state.get("stale"):
             found.append(difference("change", "service %s" % name, state["stale"], "as declared"))
         if found:
@@ -268,8 +268,13 @@ class RayNode(Resource):
         state = host.service_manager.observe(host, name)
         stops = "Ray on %s" % host.name if state["active"] or host.own_processes() else ""
         if stops or state["defined"] is not None or service.read_spec(host, name) or host.marker.get(self.key):
-            return [difference("remove", "Ray %s" % self.role, before="service %s" % name, stops=stops)]
+            return [difference("remove", "Ray %s" % self._running_role(host), before="service %s" % name, stops=stops)]
         return []
+
+    def _running_role(self, host: Host) -> str:
+        """Return what the node is now: a head that was moved elsewhere is declared as nothing, or as a worker."""
+        spec = service.read_spec(host, service.service_name(host))
+        return self.role if spec is None else "head" if "--head" in spec["argv"] else "worker"
 
     def remove(self, host: Host) -> str:
         name = service.service_name(host)
@@ -286,6 +291,12 @@ class RayNode(Resource):
     def _stop(self, host: Host, name: str) -> None:
         host.service_manager.stop(host, name)
         ray_removal.end_leftovers(host)
+
+
+def _difference(flaw: Tuple[str, str, str], stops: str) -> Difference:
+    what, before, after = flaw
+    missing = before == "missing"
+    return difference("add" if missing else "change", what, "" if missing else before, after, stops)
 
 
 class RayHead(RayNode):

@@ -310,11 +310,12 @@ def _compare(ours: List[rules.Fields], wanted: List[rules.Rule]) -> List[Differe
         return [difference("add", "firewall rules", after=after)]
     changes = [(what, before, after) for what, before, after in _facets(alive, wanted) if before != after]
     changes = changes or [("firewall rules", "edited or incomplete", "as declared")]
-    return [difference("change", *change) for change in changes]
+    return [difference("change" if change[1] else "add", *change) for change in changes]
 
 
 def _facets(ours: List[rules.Fields], wanted: List[rules.Rule]) -> List[Tuple[str, str, str]]:
-    """Return (what, before, after) of what a user declares: who may connect, to what."""
+    """Return (what, before, after) of what a user declares: who may connect, to what; programs of only one."""
+    now, then = {rules.program(fields) for fields in ours}, {rule.identity[0] for rule in wanted}
     return [
         (
             "firewall: who may connect",
@@ -326,8 +327,17 @@ def _facets(ours: List[rules.Fields], wanted: List[rules.Rule]) -> List[Tuple[st
             rules.show_ports(rules.merge_ports(span for fields in ours for span in rules.ports(fields))),
             rules.show_ports(rules.merge_ports(span for rule in wanted for span in rule.spans)),
         ),
-        ("firewall: programs", _programs(ours), _base_names(rule.path for rule in wanted)),
+        ("firewall: programs", _owners(now - then), _owners(then - now)),
     ]
+
+
+def _owners(paths: Set[str]) -> str:
+    """Return what programs are called, and what environment or interpreter they are of."""
+    found: Dict[str, List[str]] = {}
+    for path in sorted(paths):
+        of = re.search(r"\\(?:env|python)\\([^\\]+)\\", path)
+        found.setdefault(" of " + of.group(1) if of else "", []).append(path)
+    return "; ".join(_base_names(each) + of for of, each in sorted(found.items()))
 
 
 def _joined(lists: Any) -> List[rules.Place]:
