@@ -16,7 +16,7 @@ from provisioner.inventory.model import Host, Inventory
 from provisioner.inventory.values import is_address_range
 from provisioner.playbook.model import Playbook
 from provisioner.playbook.resolve import ResolvedPlay, ResolvedTask, Resolver
-from provisioner.ray import start
+from provisioner.ray import certificates, start
 from provisioner.ray.ports import port_spans
 
 PROTOCOL = 1
@@ -63,6 +63,7 @@ def _declare(
     host: Host, inventory: Inventory, playbook: Playbook, plays: tuple[ResolvedPlay, ...], mode: str
 ) -> Declaration:
     _check_once(plays, host, playbook)
+    _check_certified(plays, inventory, playbook)
     files: dict[str, Path | bytes] = {}
     told = [{"name": play.name, "tasks": [_task(task, host, inventory, playbook, files) for task in play.tasks]}
             for play in plays]  # fmt: skip
@@ -97,6 +98,15 @@ def _check_once(plays: tuple[ResolvedPlay, ...], host: Host, playbook: Playbook)
             message = f"'{seen[same]}' and '{task.name}' both set the {task.resource} {what} on {host.name}"
             raise InputError(f"{playbook.file}: {message}", remedy="keep one of them, or tell them apart with `when:`")
         seen[same] = task.name
+
+
+def _check_certified(plays: tuple[ResolvedPlay, ...], inventory: Inventory, playbook: Playbook) -> None:
+    """Raise an InputError if nodes should use TLS and the playbook, an older copy, gives them no certificates."""
+    kinds = {task.resource for play in plays for task in play.tasks}
+    if inventory.tls and "certificate" not in kinds and kinds & {"ray_head", "ray_worker"}:
+        message = f"{playbook.file} gives the nodes no certificates, and `ray: {{tls: true}}` wants them"
+        remedy = "add the task `certificate: {}` before Ray is started, as in the playbook that comes with provision"
+        raise InputError(message, remedy=remedy)
 
 
 IDENTITY = {"file": "path", "variable": "name"}
@@ -159,6 +169,10 @@ def _firewall(params: Params, host: Host, inventory: Inventory) -> Params:
     }
 
 
+def _certificate(params: Params, host: Host, inventory: Inventory) -> Params:
+    return {"names": certificates.node_names(host), "head": inventory.head.name}
+
+
 def _members(params: Params, host: Host, inventory: Inventory) -> Params:
     members = {
         member.name: {"address": member.address, "port": member.ssh.port, "user": member.ssh.user,
@@ -174,7 +188,7 @@ def _proof(params: Params, host: Host, inventory: Inventory) -> Params:
         "environment": start.environment_id(host, inventory),
         "gcs": start.gcs_address(inventory),
         "dashboard": list(start.dashboard(inventory)),
-        "env": start.node_env(host),
+        "env": start.node_env(host, inventory),
         "members": [member.name for member in inventory.hosts],
     }
 
@@ -185,6 +199,7 @@ COMPLETE: dict[str, Callable[[Params, Host, Inventory], Params]] = {
     "ray_head": _node,
     "ray_worker": _node,
     "firewall": _firewall,
+    "certificate": _certificate,
     "members": _members,
     "ray_proof": _proof,
     "old_environments": _old_environments,

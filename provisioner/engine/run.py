@@ -11,6 +11,7 @@ from typing import Any
 from provisioner import portable
 from provisioner.declaration import Declaration, Declarer
 from provisioner.engine.addresses import locate
+from provisioner.engine.authority import Authority
 from provisioner.engine.between import Between
 from provisioner.engine.census import Census
 from provisioner.engine.consent import Consent
@@ -101,6 +102,7 @@ class Run:
         """
         self._emit = emit
         self._between = Between(self.switchboard.ask, hide)
+        self._authority = Authority(self._inventory, self.switchboard.ask, hide)
         threads = [self._start(talk) for talk in self._conversations]
         if self.options.verb != "check" and self.consent.decision is None:
             stopping = self.consent.question()
@@ -167,6 +169,8 @@ class Run:
             return self._supplies.interpreter(args, asker, moving)
         if what == "source":
             return self._supplies.source(args, asker)
+        if what == "certificate":
+            return self._authority.certificate(asker)
         if what == "undropped":
             return self._undropped()
         if what == "limit":

@@ -12,7 +12,7 @@ from provisioner.inventory.document import Document, load_document
 from provisioner.inventory.expansion import Entry, Expansion
 from provisioner.inventory.lockfile import SUFFIX
 from provisioner.inventory.model import Host, Interpreter, Inventory, RayOptions, Ssh
-from provisioner.inventory.options import HEAD_ONLY, ONE_HOST_ONLY, Reader, Settings
+from provisioner.inventory.options import CLUSTER_ONLY, HEAD_ONLY, ONE_HOST_ONLY, Reader, Settings
 from provisioner.inventory.problems import Problems, listing, suggestion
 from provisioner.inventory.systems import check_systems
 from provisioner.inventory.uniqueness import check_hosts
@@ -76,6 +76,7 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
         file=path,
         vars=cluster.vars,
         artifacts=artifacts,
+        tls=bool(top["ray"].get("tls", False)),
         **({"keep": top["keep"]} if "keep" in top else {}),
     )
 
@@ -119,7 +120,7 @@ def _check_scopes(document: Document, problems: Problems) -> None:
         hosts = document.value.get(section)
         for name, own in hosts.items() if isinstance(hosts, Mapping) else ():
             given = set((own or {}).get("ray", {}))
-            misplaced = {"version": "belongs to the whole cluster, not to one host"}
+            misplaced = dict.fromkeys(CLUSTER_ONLY, "belongs to the whole cluster, not to one host")
             if section == "workers":
                 misplaced.update(dict.fromkeys(HEAD_ONLY, "is an option of the head only"))
             for key in given & set(misplaced):

@@ -206,6 +206,9 @@ class Inventory:
     file: Path
     vars: Mapping[str, Any] = field(default_factory=dict)
     artifacts: ArtifactOptions = ArtifactOptions()
+    tls: bool = False
+    """Whether Ray's nodes talk to each other, and to drivers, through TLS only (gRPC; the dashboard's HTTP is not part
+    of it)."""
     keep: int = 2
     """Old environments that stay on a host beside the one in use."""
 

@@ -30,11 +30,12 @@ HEAD_ONLY = frozenset(
     }
 )
 ONE_HOST_ONLY = frozenset({"node_ip", "node_name"})
+CLUSTER_ONLY = frozenset({"version", "tls"})
 
 _SIZES = frozenset({"memory", "object_store_memory", "system_reserved_memory"})
 _FILES = frozenset({"key", "known_hosts", "config"})
 _SECRETS = frozenset({"passphrase", "password", "become_password", "redis_password"})
-_SEPARATE = frozenset({"labels", "resources", "env", "version"})
+_SEPARATE = frozenset({"labels", "resources", "env", *CLUSTER_ONLY})
 
 
 @dataclass

@@ -18,8 +18,8 @@ class Task:
     resource: str
     params: Mapping[str, Any]
     when: Mapping[str, Any] = field(default_factory=dict)
-    """Conditions that must all hold: ``os``, ``arch``, ``role``, ``host``, ``group``, ``python.match``, ``vars.NAME``,
-    ``changed``."""
+    """Conditions that must all hold: ``os``, ``arch``, ``role``, ``host``, ``group``, ``python.match``, ``ray.tls``,
+    ``vars.NAME``, ``changed``."""
     place: Place | None = None
     places: Mapping[tuple[str | int, ...], Place] = field(default_factory=dict, repr=False, compare=False)
     """Where the values of ``params`` and ``when`` stand: ``("params", "argv", 0)``."""

@@ -88,9 +88,12 @@ class Resolver:
             "vars": {**self._inventory.vars, **host.vars},
         }
 
+    def _holds(self, key: str, wanted: list[Any], host: Host, variables: Mapping[str, Any]) -> bool:
+        return self._inventory.tls in wanted if key == "ray.tls" else _holds(key, wanted, host, variables)
+
     def _tasks(self, play: Play, host: Host, context: Mapping[str, Any]) -> Iterator[ResolvedTask]:
         for task in play.tasks:
-            if all(_holds(key, _listed(wanted), host, context["vars"]) for key, wanted in task.when.items()):
+            if all(self._holds(key, _listed(wanted), host, context["vars"]) for key, wanted in task.when.items()):
                 params = _params(task, context, self._playbook.file.parent)
                 yield ResolvedTask(task.name, task.resource, params, _left_to_judge(task.when))
 
@@ -112,7 +115,7 @@ def _describe(host: Host) -> dict[str, Any]:
 
 
 def _holds(key: str, wanted: list[Any], host: Host, variables: Mapping[str, Any]) -> bool:
-    """Judge a condition; those that only the host can judge hold for now."""
+    """Judge a condition on a host; those that only the host itself can judge hold for now."""
     if key in LATER:
         return True
     if key == "role":

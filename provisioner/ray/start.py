@@ -23,6 +23,7 @@ DEFAULT_ENV = {
 }
 MATCH_VARIABLE = "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL"
 """``minor`` has Ray accept nodes and drivers with another patch version of Python (from 2.51.0 on)."""
+TLS_SWITCH = "RAY_USE_TLS"
 HEAD_ENV = {
     # A node that was cut off is noticed after 10 s in place of 63 (measured with Ray 2.60.0).
     "RAY_health_check_period_ms": "1000",
@@ -84,8 +85,9 @@ def node_params(host: Host, inventory: Inventory) -> dict[str, Any]:
             place=inventory.head.place,
         )
     check_ports(host)
+    _check_tls(host, inventory)
     environment = environment_id(host, inventory)
-    env = node_env(host)
+    env = node_env(host, inventory)
     arguments = _arguments(host, inventory)
     labels = {**host.ray.labels, HOST_LABEL: host.name}
     config = _hash([arguments, labels, env, environment, host.ray.options.get("temp_dir")])[:16]
@@ -103,7 +105,16 @@ def node_params(host: Host, inventory: Inventory) -> dict[str, Any]:
         "head": inventory.head.name,
         "temp_dir": host.ray.options.get("temp_dir"),
         "secret": _secret_names(host),
+        **({"tls": True} if inventory.tls else {}),
     }
+
+
+def _check_tls(host: Host, inventory: Inventory) -> None:
+    """Raise an InputError if the inventory's own variables say something else of TLS than its key ``tls``."""
+    own = sorted(name for name in host.ray.env if name == TLS_SWITCH or name.startswith("RAY_TLS_"))
+    if inventory.tls and own:
+        message = f"{host.name} sets {', '.join(own)} by itself, and `ray: {{tls: true}}` does it for all hosts"
+        raise InputError(message, remedy="keep one of the two", place=host.place)
 
 
 def _labels(labels: Mapping[str, str], ray: str) -> str:
@@ -119,11 +130,12 @@ def _secret_names(host: Host) -> list[str]:
     return sorted(options + [f"env {name}" for name, value in host.ray.env.items() if isinstance(value, Secret)])
 
 
-def node_env(host: Host) -> dict[str, str]:
+def node_env(host: Host, inventory: Inventory) -> dict[str, str]:
     """Return the variables of every Ray process on a host, secrets in clear."""
     given = {name: value.reveal() if isinstance(value, Secret) else value for name, value in host.ray.env.items()}
     match = {MATCH_VARIABLE: "minor"} if host.interpreter.match == "minor" else {}
-    return {**DEFAULT_ENV, **match, **(HEAD_ENV if host.role == "head" else {}), **given}
+    tls = {TLS_SWITCH: "1"} if inventory.tls else {}  # the host adds where the certificate lies (remote/tls.py)
+    return {**DEFAULT_ENV, **match, **tls, **(HEAD_ENV if host.role == "head" else {}), **given}
 
 
 def _arguments(host: Host, inventory: Inventory) -> list[str]:

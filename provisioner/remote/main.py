@@ -240,6 +240,11 @@ class Conversation:
 
             self._wait_for_hello()
             return secrets.lend(self.host, args)
+        if what in ("authority", "keep authority"):
+            from provisioner.remote import tls
+
+            self._wait_for_hello()
+            return tls.authority_id(self.host) if what == "authority" else self._keep_authority(args)
         if what == "hold":
             from provisioner.remote import handout
 
@@ -248,6 +253,18 @@ class Conversation:
             self._lock()
             return handout.hold(self.host, args)
         raise Failure("this host knows nothing of %r" % what)
+
+    def _keep_authority(self, value: Any) -> None:
+        """Keep the authority that the controller has made, unless this host is only looked at."""
+        from provisioner.remote import secrets, tls
+
+        if self.mode != "apply":
+            raise Failure(
+                "the cluster has no certificate authority, and %s takes no part in this run" % self.host.name,
+                "apply without --limit: it is kept there",
+            )
+        self._lock()
+        secrets.keep(self.host, tls.AUTHORITY, str(value))
 
     def _wait_for_hello(self) -> None:
         if not self._greeted.wait(ANSWER_WAIT):

@@ -101,6 +101,7 @@ KINDS = {
     "ray_proof": ("ray_proof", "RayProof"),
     "old_environments": ("old_environments", "OldEnvironments"),
     "firewall": ("firewall", "Firewall"),
+    "certificate": ("certificate", "Certificate"),
     "file": ("file", "File"),
     "command": ("command", "Command"),
     "system_package": ("system_package", "SystemPackage"),

@@ -121,8 +121,9 @@ def forget(host: Host, name: str) -> None:
         return  # it was never made, or keeps another secret
 
 
-LENT = ("token",)
-"""Names of the secrets that other hosts of the cluster need; the controller knows which hosts (engine/between.py)."""
+LENT = ("token", "authority")
+"""Names of the secrets that others need; the controller knows which hosts (engine/between.py), and has the authority
+lent to itself alone."""
 
 
 def lend(host: Host, name: object) -> str:

@@ -22,6 +22,11 @@ _OUR_WORDS = frozenset(get_args(Verb) + get_args(Status) + get_args(Action))
 _SHORTEST_FRAGMENT = 6
 """A fragment (base64 inside a longer text, a line of a key) shorter than this would hide innocent text."""
 
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:(?!-----BEGIN)[\s\S])*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)"
+)
+"""Any private key in PEM, whoever made it, escaped line ends or not: each node of a cluster may have one of its own."""
+
 E_ = TypeVar("E_", bound=Event)
 
 
@@ -44,9 +49,11 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text without secrets."""
-        if self._pattern is None or text in _OUR_WORDS:
+        if text in _OUR_WORDS:
             return text
-        return self._pattern.sub(HIDDEN, text)
+        if "PRIVATE KEY-----" in text:
+            text = _PRIVATE_KEY.sub(HIDDEN, text)
+        return self._pattern.sub(HIDDEN, text) if self._pattern else text
 
     def event(self, event: E_) -> E_:
         """The event without secrets in any string, however deep, keys of dicts included."""

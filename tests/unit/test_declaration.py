@@ -70,6 +70,42 @@ def test_a_task_for_one_way_of_matching_python(match: str, tasks: list[str], tmp
     assert [(task["name"], task["when"]) for task in hello["plays"][0]["tasks"]] == [(name, {}) for name in tasks]
 
 
+@pytest.mark.parametrize(
+    ("said", "tasks"), [("", ["Without"]), (", tls: false", ["Without"]), (", tls: true", ["With"])]
+)
+def test_a_task_with_or_without_tls(said: str, tasks: list[str], tmp_path: Path) -> None:
+    play = "".join(
+        (VARIABLE % (name, "X")).replace("}}\n", "}, when: {ray.tls: " + wanted + "}}\n")
+        for name, wanted in (("With", "true"), ("Without", "false"))
+    )
+    hello = declare(tmp_path, play, INVENTORY.replace("2.60.0", "2.60.0" + said, 1))
+    assert [task["name"] for task in hello["plays"][0]["tasks"]] == tasks
+
+
+HEAD_ALONE = "- play: P\n  hosts: all\n  tasks:\n    - {name: R, ray_head: {}}\n"
+
+
+def test_a_playbook_of_ones_own_that_knows_no_certificates(tmp_path: Path) -> None:
+    (tmp_path / "lab.yml").write_text(INVENTORY.replace("2.60.0", "2.60.0, tls: true", 1))
+    (tmp_path / "play.yml").write_text(HEAD_ALONE)
+    loaded = load_inventory(tmp_path / "lab.yml")
+    with pytest.raises(InputError, match="gives the nodes no certificates") as caught:
+        Declarer(loaded, load_playbook(tmp_path / "play.yml")).declare(loaded.head, "apply")
+    assert "certificate: {}" in caught.value.remedy
+
+
+def test_what_a_node_gets_for_tls(tmp_path: Path) -> None:
+    play = HEAD_ALONE.replace("    - {name: R", "    - {name: C, certificate: {}}\n    - {name: R")
+    (tmp_path / "lab.yml").write_text(INVENTORY.replace("2.60.0", "2.60.0, tls: true", 1))
+    (tmp_path / "play.yml").write_text(play)
+    loaded = load_inventory(tmp_path / "lab.yml")
+    hello = Declarer(loaded, load_playbook(tmp_path / "play.yml")).declare(loaded.head, "apply").hello
+    certificate, ray = hello["plays"][0]["tasks"]
+    assert certificate["params"]["head"] == loaded.head.name
+    assert {"127.0.0.1", "localhost", loaded.head.address} <= set(certificate["params"]["names"])
+    assert (ray["params"]["tls"], ray["params"]["env"]["RAY_USE_TLS"]) == (True, "1")
+
+
 MEMBERS = INVENTORY + "workers:\n  w2: {address: 10.0.0.2, ray: {first_port: 7000, worker_ports: 8000-8009}}\n"
 
 

@@ -14,7 +14,7 @@ from provisioner.errors import InputError, InputErrors
 from provisioner.inventory import values
 from provisioner.inventory.load import SCHEMA, find_inventory, load_inventory
 from provisioner.inventory.model import Index, Interpreter, Inventory, Secret
-from provisioner.inventory.options import HEAD_ONLY, ONE_HOST_ONLY
+from provisioner.inventory.options import CLUSTER_ONLY, HEAD_ONLY, ONE_HOST_ONLY
 
 EXAMPLE = Path(__file__).parents[2] / "inventory" / "example.yml"
 TOP = "cluster: lab\npython: 3.11.9\nray: {version: 2.60.0}\n"
@@ -269,6 +269,7 @@ BAD: list[tuple[str, str, str]] = [
     (HEAD.replace("2.60.0", "2.60"), "3:16", "wants an exact version such as 2.60.0; got 2.60"),
     (HEAD.replace("{version: 2.60.0}", "{}"), "3:1", "'ray' lacks the key 'version'"),
     (HEAD + "workers: {w: {ray: {version: 2.60.0}}}\n", "5:21", "'version' belongs to the whole cluster"),
+    (HEAD + "workers: {w: {ray: {tls: true}}}\n", "5:21", "'tls' belongs to the whole cluster"),
     # Heads.
     (TOP + "head: {a: {}, b: {}}\n", "4:15", "a cluster has one head, and here are 'a' and 'b'"),
     (TOP + "head: ['a[1:4]']\n", "4:8", "here are 'a1' and 'a2' and 2 more"),
@@ -377,7 +378,7 @@ def test_sizes(text: int | str, size: int) -> None:
 
 def test_the_schema_knows_the_options_the_loader_treats_apart() -> None:
     schema = json.loads(SCHEMA.read_text())
-    assert set(schema["$defs"]["ray"]["properties"]) > HEAD_ONLY | ONE_HOST_ONLY
+    assert set(schema["$defs"]["ray"]["properties"]) > HEAD_ONLY | ONE_HOST_ONLY | CLUSTER_ONLY
 
 
 def test_every_key_of_the_schema_is_described() -> None:

@@ -75,7 +75,7 @@ BAD: list[tuple[str, str, str]] = [
         "4:17",
         "unknown resource 'enviroment'\n  -> did you mean 'environment'?",
     ),
-    (PLAY + "    - {name: T, zzz: {}}\n", "4:17", "unknown resource 'zzz'\n  -> allowed: command, environment"),
+    (PLAY + "    - {name: T, zzz: {}}\n", "4:17", "unknown resource 'zzz'\n  -> allowed: certificate, command"),
     (PLAY + "    - {name: T, python: {verson: 1}}\n", "4:26", "unknown key 'verson'\n  -> did you mean 'version'?"),
     (PLAY + "    - {name: T, python: {version: 3.10}}\n", "4:35", "'version' wants a text; got 3.10"),
     (

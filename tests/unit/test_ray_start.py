@@ -26,6 +26,23 @@ def lab(head: dict[str, Any] | None = None, worker: dict[str, Any] | None = None
     return Inventory("lab", "2.60.0", hosts, Path("inv.yml"))
 
 
+def test_tls_is_one_switch_for_all() -> None:
+    plain, tls = (replace(lab(), tls=on) for on in (False, True))
+    for number in (0, 1):
+        without, params = (start.node_params(each.hosts[number], each) for each in (plain, tls))
+        assert ("tls" in without, "RAY_USE_TLS" in without["env"]) == (False, False)
+        assert (params["tls"], params["env"]["RAY_USE_TLS"]) == (True, "1")
+        assert params["config"] != without["config"]
+
+
+@pytest.mark.parametrize("name", ["RAY_USE_TLS", "RAY_TLS_SERVER_KEY"])
+def test_tls_is_not_said_twice(name: str) -> None:
+    inventory = lab(env={name: "0"})
+    start.node_params(inventory.hosts[1], inventory)
+    with pytest.raises(InputError, match=f"w1 sets {name} by itself"):
+        start.node_params(inventory.hosts[1], replace(inventory, tls=True))
+
+
 def arguments(inventory: Inventory, host: int = 1) -> list[str]:
     found = start.node_params(inventory.hosts[host], inventory)["arguments"]
     assert isinstance(found, list)
@@ -117,7 +134,7 @@ def test_with_match_minor_an_environment_is_the_same_for_every_patch_version() -
     def of(version: str, match: Literal["exact", "minor"]) -> tuple[str, str | None]:
         inventory = lab()
         host = replace(inventory.hosts[1], python=version, interpreter=Interpreter(match=match))
-        return start.environment_id(host, inventory), start.node_env(host).get(start.MATCH_VARIABLE)
+        return start.environment_id(host, inventory), start.node_env(host, inventory).get(start.MATCH_VARIABLE)
 
     assert of("3.11.2", "exact")[0] != of("3.11.9", "exact")[0]
     assert of("3.11.2", "minor") == of("3.11.9", "minor") != of("3.12.9", "minor")

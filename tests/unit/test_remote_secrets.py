@@ -105,8 +105,8 @@ def test_only_what_others_need_is_lent(tmp_path: Path) -> None:
     talk = Conversation()
     talk.host = World(tmp_path).host()
     talk._greeted.set()
-    secrets.keep(talk.host, "authority", "key")
-    for name in ("token", "authority", "../marker.json", None, ["token"]):
+    secrets.keep(talk.host, "certificate", "key")
+    for name in ("token", "certificate", "../marker.json", None, ["token"]):
         with pytest.raises(Failure, match="keeps no secret"):
             talk.answer("secret", name)
     secrets.keep(talk.host, "token", "abc")

@@ -171,3 +171,21 @@ def test_a_run_log_that_cannot_be_written_is_one_notice(tmp_path: Path, monkeypa
     told = stream.getvalue().splitlines()
     assert told[0].startswith("note: the run log cannot be written, the run goes on without it: ")
     assert told[1:] == ["note: x"] * 3
+
+
+KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIHUSH\nHUSHHUSH==\n-----END EC PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (KEY, "***"),
+        (f"a {KEY} b {KEY}\n", "a *** b ***\n"),
+        (json.dumps({"key": KEY}), '{"key": "***"}'),
+        (KEY.replace("EC ", "")[:-20], "***"),
+        ("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----", None),
+        ("PRIVATE KEY-----", None),
+    ],
+)
+def test_no_private_key_is_shown_whosever_it_is(text: str, shown: str | None) -> None:
+    assert Redactor().text(text) == (text if shown is None else shown)

@@ -44,6 +44,14 @@ def check_address(node_ip: str) -> None:
         ) from None
 
 
+def check_certified(wanted: Spec) -> None:
+    """Raise a Failure if a node that is to use TLS has no certificate."""
+    if "tls" in wanted and not wanted["tls"]["id"]:
+        raise Failure(
+            "this host's node has no certificate", "have the playbook's task `certificate: {}` come before Ray"
+        )
+
+
 def check_ports(host: Host, ports: Dict[str, int]) -> None:
     """Raise a Failure that names the port and who has it, if one of the node's ports is taken."""
     for name, port in sorted(ports.items()):
@@ -119,8 +127,9 @@ def check_fits_head(host: Host, wanted: Spec, head: str) -> None:
     if runs is None or ray_spec.fits(wanted, dict(runs, gcs=wanted["gcs"])):
         return
     raise Failure(
-        "the head %s runs %s, and this host would get %s" % (head, ray_spec.versions(runs), ray_spec.versions(wanted)),
-        "apply without --limit: all nodes of a cluster need the same versions",
+        "the head %s runs %s, and this host would get %s"
+        % (head, ray_spec.membership(runs), ray_spec.membership(wanted)),
+        "apply without --limit: all nodes of a cluster need the same versions, and the same TLS",
     )
 
 
@@ -135,7 +144,7 @@ def check_left_out(host: Host, now: Spec, wanted: Spec, nodes: Set[str]) -> None
         raise Failure(
             "the cluster's nodes on hosts that take no part in this run (%s) could not stay: the head would go from "
             "%s at %s to %s at %s"
-            % (others, ray_spec.versions(now), now["gcs"], ray_spec.versions(wanted), wanted["gcs"]),
+            % (others, ray_spec.membership(now), now["gcs"], ray_spec.membership(wanted), wanted["gcs"]),
             "apply without --limit",
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 
-from provisioner.remote import service
+from provisioner.remote import service, tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def destination(host: Host, rollback: bool) -> Optional[Spec]:
     if now is None or not rollback or now.get(REVERTED):
         return now
     former = newest(host, lambda spec: spec["environment"] != now.get("environment") and spec["proven"])
-    return dict(former, **{REVERTED: True}) if former else None
+    return dict(tls.carried(former, now), **{REVERTED: True}) if former else None
 
 
 def told(host: Host, rollback: bool) -> Optional[Spec]:
@@ -90,6 +90,8 @@ def told(host: Host, rollback: bool) -> Optional[Spec]:
         return None
     left = [entry["since"] for entry in read(host) if entry["environment"] != spec["environment"]]
     answer = {name: spec[name] for name in ("versions", "gcs", "dashboard")}
+    if spec.get("tls"):
+        answer["tls"] = tls.of(spec)
     return dict(answer, since=left[0] if rollback and left else 0)
 
 

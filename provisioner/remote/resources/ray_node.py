@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 
-from provisioner.remote import files, service
+from provisioner.remote import files, service, tls
 from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.resource import Resource, difference
 from provisioner.remote.resources import ray_history, ray_removal, ray_spec
@@ -93,6 +93,8 @@ class RayNode(Resource):
         found += [_difference(flaw, stops) for flaw in flaws]
         if not flaws and state.get("stale"):
             found.append(difference("change", "service %s" % name, state["stale"], "as declared"))
+        if host.shared.get(tls.PENDING) and "tls" in wanted:
+            found.append(difference("change", "Ray %s" % self.role, "another certificate", "restarted", stops))
         if found:
             return found
         if not state["active"]:
@@ -123,6 +125,8 @@ class RayNode(Resource):
 
     def _bring(self, host: Host, wanted: Spec) -> str:
         """Have the node run with that specification, or as before if it can't."""
+        from provisioner.remote.resources import certificate
+
         host.platform.secure_root(host)
         name = service.service_name(host)
         state, now = host.service_manager.observe(host, name), service.read_spec(host, name)
@@ -145,6 +149,8 @@ class RayNode(Resource):
         except Exception as error:
             raise self._go_back(host, now, wanted, seen, error) from None
         ray_history.note(host, wanted)
+        if "tls" in wanted:
+            certificate.tidy(host)
         return "in the cluster after %.1f s%s" % (time.monotonic() - begun, self._kept)
 
     def _remember(self, host: Host, now: Optional[Spec], seen: List[Node]) -> None:
@@ -158,6 +164,7 @@ class RayNode(Resource):
         from provisioner.remote.resources import ray_checks
 
         ray_checks.check_address(wanted["node_ip"])
+        ray_checks.check_certified(wanted)
         self._kept = ray_checks.check_allowed(wanted, host.platform.forbidden_ports())
 
     def _start(self, host: Host, wanted: Spec, running: bool) -> None:
@@ -388,7 +395,8 @@ class RayWorker(RayNode):
         is_fit = "versions" in now and ray_spec.fits(now, head)
         was_there = now.get(ray_history.REVERTED) or ray_history.since(host, now) < head["since"]
         former = ray_history.newest(
-            host, lambda spec: ray_spec.fits(spec, head) and spec["environment"] != now.get("environment")
+            host,
+            lambda spec: ray_spec.fits(tls.carried(spec, now), head) and spec["environment"] != now.get("environment"),
         )
         if is_fit and (was_there or former is None):
             return dict(now, dashboard=head["dashboard"])
@@ -397,4 +405,4 @@ class RayWorker(RayNode):
                 "%s, to which the head goes back, is not on this host" % ray_spec.versions(head),
                 "leave this host out with --limit, or declare that version and `provision apply`",
             )
-        return dict(former, dashboard=head["dashboard"], **{ray_history.REVERTED: True})
+        return dict(tls.carried(former, now), dashboard=head["dashboard"], **{ray_history.REVERTED: True})

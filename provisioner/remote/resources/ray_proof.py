@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from provisioner.remote import prove
+from provisioner.remote import prove, service, tls
 from provisioner.remote.failure import Failure
 from provisioner.remote.host import MARK
 from provisioner.remote.resource import Resource
@@ -36,7 +36,7 @@ class RayProof(Resource):
         return []
 
     def ensure(self, host: Host) -> str:
-        self.params.update(_running(host))
+        self._follow(host)
         expected = host.wire.ask("controller", "finished", None, 60.0)
         wanted = [name for name in self.params["members"] if name in expected]
         nodes = self._await(host, wanted)
@@ -51,6 +51,15 @@ class RayProof(Resource):
 
     def revert(self, host: Host) -> str:
         return self.ensure(host)
+
+    def _follow(self, host: Host) -> None:
+        """Take from the head's node how it was started last, if this host has one."""
+        spec = service.read_spec(host, service.service_name(host))
+        if spec is None:
+            return
+        self.params.update({name: spec[name] for name in ("python", "gcs", "dashboard") if name in spec})
+        env = {name: value for name, value in self.params["env"].items() if name != tls.SWITCH}
+        self.params["env"] = dict(env, **tls.variables(spec))
 
     def _await(self, host: Host, wanted: List[str]) -> Dict[str, str]:
         """Return node ids by host name, once every wanted host has a living node."""
@@ -79,14 +88,6 @@ class RayProof(Resource):
                 return result
         last = (output.strip().splitlines() or ["exit code %d" % code])[-1]
         raise Failure("the proof could not connect to Ray: %s" % last)
-
-
-def _running(host: Host) -> Dict[str, Any]:
-    """Return how the head's node was started last; nothing if this host has none."""
-    from provisioner.remote import service
-
-    spec = service.read_spec(host, service.service_name(host)) or {}
-    return {name: spec[name] for name in ("python", "gcs", "dashboard") if name in spec}
 
 
 def _nodes(number: int) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from provisioner.remote import service
+from provisioner.remote import service, tls
 from provisioner.remote.host import MARK
 
 TYPE_CHECKING = False
@@ -29,10 +29,13 @@ def declared(host: Host, params: Dict[str, Any]) -> Spec:
     scripts = os.path.dirname(python)
     temp_dir = params.get("temp_dir") or host.temp_dir()
     arguments = [*_with_os(params["arguments"], host.platform.os), "--temp-dir=" + temp_dir]
+    # The dashboard's sockets would stay behind in /tmp.
+    env = dict(host.platform.temporary(temp_dir), **params["env"], **{MARK: host.root})
+    certificate = tls.complete(host, env) if params.get("tls") else None
     return {
         "argv": [*host.platform.command_of(folder, "ray"), "start", *arguments],
-        # The dashboard's sockets would stay behind in /tmp.
-        "env": dict(host.platform.temporary(temp_dir), **params["env"], **{MARK: host.root}),
+        "env": env,
+        **({"tls": certificate} if certificate else {}),
         "path": scripts,
         "python": python,
         "log": service.log_path(host, service.service_name(host)),
@@ -54,10 +57,18 @@ def versions(spec: Spec) -> str:
     return "Ray %(ray)s, Python %(python)s" % spec["versions"]
 
 
+def membership(spec: Spec) -> str:
+    """Return in words what nodes of one cluster must have in common, but the head's address."""
+    authority = tls.of(spec)["authority"]
+    return versions(spec) + (", TLS of the authority %s" % authority if authority else "")
+
+
 def fits(spec: Spec, other: Spec) -> bool:
     """Tell whether a node that runs the one and a node that runs the other can be in the same cluster."""
     mine, theirs = spec["versions"], other["versions"]
     if spec["gcs"] != other["gcs"] or mine["ray"] != theirs["ray"]:
+        return False
+    if tls.of(spec)["authority"] != tls.of(other)["authority"]:
         return False
     if spec.get("env", {}).get(MATCH_LEVEL) == "minor":
         return bool(mine["python"].rsplit(".", 1)[0] == theirs["python"].rsplit(".", 1)[0])
@@ -94,7 +105,11 @@ def _facets(spec: Spec) -> Dict[str, str]:
             found.update({"label " + label: labels[label] for label in labels if label != "provision/config"})
         else:
             found[name.lstrip("-")] = value or "yes"
-    found.update({"env " + name: value for name, value in spec["env"].items()})
+    hidden = tls.VARIABLES if spec.get("tls") else ()
+    found.update({"env " + name: value for name, value in spec["env"].items() if name not in hidden})
+    certificate = tls.of(spec)
+    if certificate["id"]:
+        found["certificate"] = "%(id)s, until %(until)s" % certificate
     return found
 
 
