@@ -29,6 +29,12 @@ def difference(action: str, what: str, before: str = "", after: str = "", stops:
     )
 
 
+def mended(what: str, before: str, after: str, stops: str = "") -> Difference:
+    """Return something that is wrong with what we made; ``before`` may say that it is ``missing``."""
+    missing = before == "missing"
+    return difference("add" if missing else "change", what, "" if missing else before, after, stops)
+
+
 class Resource:
     """One thing on a host, with the state it should have.
 

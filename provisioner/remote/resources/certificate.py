@@ -6,7 +6,7 @@ beside the one in use until the node is restarted with it (see ray_node), so not
 
 from __future__ import annotations
 
-from provisioner.remote import secrets, service, tls
+from provisioner.remote import secrets, tls
 from provisioner.remote.failure import Failure
 from provisioner.remote.resource import Resource, difference
 from provisioner.remote.resources import ray_history
@@ -81,7 +81,7 @@ class Certificate(Resource):
         known = tls.note(host)
         if self._change(host, self._authority(host)) or known is None:
             known = tls.keep(host, host.wire.ask("controller", "certificate", None, ISSUE_LIMIT))
-        tidy(host)
+        ray_history.discard_certificates(host)
         return "until %s" % tls.day(known["until"])
 
     def _shield_authority(self, host: Host) -> None:
@@ -98,11 +98,3 @@ class Certificate(Resource):
         tls.forget(host)
         host.marker.drop(self.key)
         return "removed"
-
-
-def tidy(host: Host) -> None:
-    """Remove the files of certificates but the newest and those that what runs here, or what it may go back to, was
-    started with."""
-    spec = service.read_spec(host, service.service_name(host))
-    started = [tls.of(each)["id"] for each in ([spec] if spec else []) + ray_history.read(host)]
-    tls.discard(host, {(tls.note(host) or tls.NOTHING)["id"], *started})

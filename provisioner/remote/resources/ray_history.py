@@ -51,6 +51,16 @@ def note(host: Host, spec: Spec, proven: bool = True) -> None:
     wanted = [entry, *(each for each in known if each not in same)][:MOST]
     if wanted != known:
         host.write(_path(host), json.dumps(wanted, indent=1, sort_keys=True).encode("utf-8"), 0o600)
+        if spec.get("tls"):
+            discard_certificates(host)
+
+
+def discard_certificates(host: Host) -> None:
+    """Remove the files of certificates but the newest and those that what runs here, or what it may go back to, was
+    started with."""
+    spec = service.read_spec(host, service.service_name(host))
+    started = [tls.of(each)["id"] for each in ([spec] if spec else []) + read(host)]
+    tls.discard(host, {(tls.note(host) or tls.NOTHING)["id"], *started})
 
 
 def newest(host: Host, suits: Callable[[Spec], bool]) -> Optional[Spec]:
@@ -61,6 +71,12 @@ def newest(host: Host, suits: Callable[[Spec], bool]) -> Optional[Spec]:
             del spec["proven"], spec["since"]
             return spec
     return None
+
+
+def running_role(host: Host, declared: str) -> str:
+    """Return what the node is now: a head that was moved elsewhere is declared as nothing, or as a worker."""
+    spec = service.read_spec(host, service.service_name(host))
+    return declared if spec is None else "head" if "--head" in spec["argv"] else "worker"
 
 
 def is_proven(host: Host, spec: Spec) -> bool:

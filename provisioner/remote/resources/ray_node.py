@@ -14,13 +14,13 @@ import time
 
 from provisioner.remote import files, service, tls
 from provisioner.remote.failure import Failure, from_exception
-from provisioner.remote.resource import Resource, difference
+from provisioner.remote.resource import Resource, difference, mended
 from provisioner.remote.resources import ray_history, ray_removal, ray_spec
 from provisioner.remote.resources.ray_state import fetch_nodes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Set, Tuple
+    from typing import Any, Dict, List, Optional, Set
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
@@ -90,7 +90,7 @@ class RayNode(Resource):
         stops = "Ray on %s" % host.name if state["active"] else ""
         found = [difference(*change, stops=stops) for change in ray_spec.changes(now or {}, wanted)]
         flaws = service.flaws(host, name, state)
-        found += [_difference(flaw, stops) for flaw in flaws]
+        found += [mended(*flaw, stops=stops) for flaw in flaws]
         if not flaws and state.get("stale"):
             found.append(difference("change", "service %s" % name, state["stale"], "as declared"))
         if host.shared.get(tls.PENDING) and "tls" in wanted:
@@ -125,8 +125,6 @@ class RayNode(Resource):
 
     def _bring(self, host: Host, wanted: Spec) -> str:
         """Have the node run with that specification, or as before if it can't."""
-        from provisioner.remote.resources import certificate
-
         host.platform.secure_root(host)
         name = service.service_name(host)
         state, now = host.service_manager.observe(host, name), service.read_spec(host, name)
@@ -149,8 +147,6 @@ class RayNode(Resource):
         except Exception as error:
             raise self._go_back(host, now, wanted, seen, error) from None
         ray_history.note(host, wanted)
-        if "tls" in wanted:
-            certificate.tidy(host)
         return "in the cluster after %.1f s%s" % (time.monotonic() - begun, self._kept)
 
     def _remember(self, host: Host, now: Optional[Spec], seen: List[Node]) -> None:
@@ -275,13 +271,9 @@ class RayNode(Resource):
         state = host.service_manager.observe(host, name)
         stops = "Ray on %s" % host.name if state["active"] or host.own_processes() else ""
         if stops or state["defined"] is not None or service.read_spec(host, name) or host.marker.get(self.key):
-            return [difference("remove", "Ray %s" % self._running_role(host), before="service %s" % name, stops=stops)]
+            role = ray_history.running_role(host, self.role)
+            return [difference("remove", "Ray %s" % role, before="service %s" % name, stops=stops)]
         return []
-
-    def _running_role(self, host: Host) -> str:
-        """Return what the node is now: a head that was moved elsewhere is declared as nothing, or as a worker."""
-        spec = service.read_spec(host, service.service_name(host))
-        return self.role if spec is None else "head" if "--head" in spec["argv"] else "worker"
 
     def remove(self, host: Host) -> str:
         name = service.service_name(host)
@@ -298,12 +290,6 @@ class RayNode(Resource):
     def _stop(self, host: Host, name: str) -> None:
         host.service_manager.stop(host, name)
         ray_removal.end_leftovers(host)
-
-
-def _difference(flaw: Tuple[str, str, str], stops: str) -> Difference:
-    what, before, after = flaw
-    missing = before == "missing"
-    return difference("add" if missing else "change", what, "" if missing else before, after, stops)
 
 
 class RayHead(RayNode):
