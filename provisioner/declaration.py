@@ -16,7 +16,7 @@ from provisioner.inventory.model import Host, Inventory
 from provisioner.inventory.values import is_address_range
 from provisioner.playbook.model import Playbook
 from provisioner.playbook.resolve import ResolvedPlay, ResolvedTask, Resolver
-from provisioner.ray import certificates, start
+from provisioner.ray import certificates, start, storage
 from provisioner.ray.ports import port_spans
 
 PROTOCOL = 1
@@ -154,6 +154,10 @@ def _node(params: Params, host: Host, inventory: Inventory) -> Params:
     return start.node_params(host, inventory)
 
 
+def _redis_server(params: Params, host: Host, inventory: Inventory) -> Params:
+    return storage.server_params(inventory, host, start.node_ip(host))
+
+
 def _firewall(params: Params, host: Host, inventory: Inventory) -> Params:
     """The ports of this host's node, for all members: their own address is theirs too."""
     others = [str(each) for each in params.get("allow", ())]
@@ -198,6 +202,7 @@ COMPLETE: dict[str, Callable[[Params, Host, Inventory], Params]] = {
     "environment": _environment,
     "ray_head": _node,
     "ray_worker": _node,
+    "redis_server": _redis_server,
     "firewall": _firewall,
     "certificate": _certificate,
     "members": _members,

@@ -12,7 +12,7 @@ LIMIT = 20.0
 """Seconds for one host to answer another's question."""
 QUESTIONS = frozenset({"nodes", "destination", "authority", "secret"})
 """What one host may ask another; everything else is asked by us alone."""
-NEEDED_BY: Mapping[str, Collection[str]] = {"token": ("head", "worker")}
+NEEDED_BY: Mapping[str, Collection[str]] = {"redis": ("head",), "token": ("head", "worker")}
 """Which hosts, by their role, may have which secret of another one (see remote/secrets.py)."""
 
 

@@ -132,7 +132,7 @@ class Conversation:
         session = open_session(self._run.connector, target, become, hello, choice, self._doing)
         self._reached = True
         self._line.connect(session)
-        self._run.switchboard.connect(self.name, self._line.send)
+        self._run.opened(self.name, session, self._line.send)
 
     def _observe(self) -> tuple[Difference, ...]:
         facts = self._line.expect("facts", OBSERVE_LIMIT)["facts"]

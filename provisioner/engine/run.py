@@ -22,6 +22,7 @@ from provisioner.engine.options import RunOptions
 from provisioner.engine.outcome import exit_code
 from provisioner.engine.pythons import Pythons
 from provisioner.engine.shared import Packages
+from provisioner.engine.storage import Storage
 from provisioner.engine.supplies import Supplies
 from provisioner.engine.switchboard import Switchboard
 from provisioner.errors import HostFailed
@@ -31,7 +32,7 @@ from provisioner.playbook.model import Playbook
 from provisioner.ray import start
 from provisioner.transport.choice import Choice
 from provisioner.transport.connect import Connector
-from provisioner.transport.session import Become
+from provisioner.transport.session import Become, Session
 from provisioner.transport.target import Target
 
 NOWHERE = RayOptions(options={"node_ip": "0.0.0.0"})  # noqa: S104 - for a node that is only taken down
@@ -101,6 +102,7 @@ class Run:
             hide: takes secrets that only hosts knew until now, before any event can speak of them.
         """
         self._emit = emit
+        self._storage = Storage(self._inventory)
         self._between = Between(self.switchboard.ask, hide)
         self._authority = Authority(self._inventory, self.switchboard.ask, hide)
         threads = [self._start(talk) for talk in self._conversations]
@@ -142,6 +144,11 @@ class Run:
         """Tell whether the same command may do more another time: not if a host has nothing that it could do."""
         return not any(talk.cannot for talk in self._conversations)
 
+    def opened(self, name: str, session: Session, send: Callable[[dict[str, Any]], None]) -> None:
+        """Note the connection to a host, through which tunnels go, and how it is asked others' questions."""
+        self._storage.opened(name, session)
+        self.switchboard.connect(name, send)
+
     def wake_all(self) -> None:
         for talk in self._all():
             talk.wake()
@@ -171,6 +178,8 @@ class Run:
             return self._supplies.source(args, asker)
         if what == "certificate":
             return self._authority.certificate(asker)
+        if what == "redis":
+            return self._storage.look(asker, self._between.carry)
         if what == "undropped":
             return self._undropped()
         if what == "limit":

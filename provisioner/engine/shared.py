@@ -16,7 +16,7 @@ from provisioner.events import Event
 from provisioner.inventory.model import Host
 from provisioner.transport.choice import Choice
 from provisioner.transport.connect import Connector
-from provisioner.transport.session import Become
+from provisioner.transport.session import Become, Session
 from provisioner.transport.target import Target
 
 
@@ -93,6 +93,9 @@ class Shared(Protocol):
 
     def found_dropped(self, hosts: dict[str, dict[str, Any]]) -> None:
         """Take note of hosts that belong to the cluster and are no longer in the inventory."""
+
+    def opened(self, name: str, session: Session, send: Callable[[dict[str, Any]], None]) -> None:
+        """Note the connection to a host, through which tunnels go, and how it is asked others' questions."""
 
     def others_finished(self, name: str) -> bool:
         """Tell whether every conversation but that host's has ended."""

@@ -14,6 +14,7 @@ from provisioner.inventory.lockfile import SUFFIX
 from provisioner.inventory.model import Host, Interpreter, Inventory, RayOptions, Ssh
 from provisioner.inventory.options import CLUSTER_ONLY, HEAD_ONLY, ONE_HOST_ONLY, Reader, Settings
 from provisioner.inventory.problems import Problems, listing, suggestion
+from provisioner.inventory.redis import read_redis, with_keeper
 from provisioner.inventory.systems import check_systems
 from provisioner.inventory.uniqueness import check_hosts
 from provisioner.inventory.validation import validate
@@ -62,6 +63,7 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
     settings_at = functools.cache(lambda path: reader.settings(*path).over(cluster))
     hosts = [_host(entry, settings_at(entry.path)) for entry in Expansion(document, problems).entries()]
     artifacts = reader.artifacts()
+    redis = read_redis(document, hosts, reader.secret, problems)
     _check_head(document, hosts, problems)
     _check_python(document, hosts, problems)
     _check_mirror(document, artifacts.mirror, hosts, problems)
@@ -72,11 +74,12 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
     return Inventory(
         cluster=top["cluster"],
         ray_version=top["ray"]["version"],
-        hosts=tuple(hosts),
+        hosts=tuple(with_keeper(hosts, redis)),
         file=path,
         vars=cluster.vars,
         artifacts=artifacts,
         tls=bool(top["ray"].get("tls", False)),
+        redis=redis,
         **({"keep": top["keep"]} if "keep" in top else {}),
     )
 

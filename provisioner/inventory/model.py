@@ -149,6 +149,19 @@ class ArtifactOptions:
 
 
 @dataclass(frozen=True)
+class Redis:
+    """The Redis server in which the head keeps the cluster's state."""
+
+    host: str | None = None
+    """Name of the host that runs one of the cluster's own; None: it is somebody else's."""
+    address: str = ""
+    """IP address or DNS name of somebody else's, as the head reaches it."""
+    port: int = 0
+    password: Secret | None = None
+    """None: made on the host; somebody else's has none."""
+
+
+@dataclass(frozen=True)
 class Host:
     """One machine of the inventory, with the cluster-wide values already merged in."""
 
@@ -181,6 +194,8 @@ class Host:
     root: str | None = None
     """Folder on the host for all that is ours; None: chosen on the host."""
     groups: tuple[str, ...] = ()
+    keeps_redis: bool = False
+    """Whether the cluster's own Redis runs here."""
     vars: Mapping[str, Any] = field(default_factory=dict)
     fixed: FixedPackages | None = None
     """What a lock file or a bundle gives it; None: a run finds packages by itself."""
@@ -189,8 +204,10 @@ class Host:
 
     @property
     def selectors(self) -> frozenset[str]:
-        """Every word by which a play or --limit can mean this host: its name, its groups, its role, ``all``."""
-        return frozenset({"all", "head" if self.role == "head" else "workers", self.name, *self.groups})
+        """Every word by which a play or --limit can mean this host: its name, its groups, its role, ``all``, and
+        ``redis-host``."""
+        own = ("redis-host",) if self.keeps_redis else ()
+        return frozenset({"all", "head" if self.role == "head" else "workers", self.name, *own, *self.groups})
 
 
 @dataclass(frozen=True)
@@ -211,6 +228,8 @@ class Inventory:
     of it)."""
     keep: int = 2
     """Old environments that stay on a host beside the one in use."""
+    redis: Redis | None = None
+    """None: the cluster's state ends with its head."""
 
     @property
     def head(self) -> Host:
@@ -237,6 +256,8 @@ class Inventory:
             ray = (*host.ray.env.values(), *host.ray.options.values())
             candidates = (host.ssh.password, host.ssh.passphrase, host.become_password, host.account_password, *ray)
             found.update(value.reveal() for value in candidates if isinstance(value, Secret))
+        if self.redis and self.redis.password:
+            found.add(self.redis.password.reveal())
         passwords = [index.password for index in self.artifacts.indexes if index.password]
         found.update(each.reveal() for each in passwords if not isinstance(each, MissingSecret))
         return tuple(sorted(found))

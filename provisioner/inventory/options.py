@@ -142,7 +142,7 @@ class Reader:
         given: Mapping[str, Any] = {"url": value} if isinstance(value, str) else value
         values.forbid_credentials(given["url"])
         try:
-            password = self._secret(given["password"]) if "password" in given else None
+            password = self.secret(given["password"]) if "password" in given else None
         except BadValue as error:  # with a bundle, and to tear down, nobody asks the index
             password = MissingSecret(str(error), place)
         return Index(given["url"], given.get("username"), password)
@@ -150,24 +150,25 @@ class Reader:
     def _plain(self, key: str, value: Any) -> Any:
         if key == "packages":
             return _packages(value)
-        return self._secret(value) if key in _SECRETS else value
+        return self.secret(value) if key in _SECRETS else value
 
     def _ssh(self, key: str, value: Any) -> Any:
         if key in _FILES:
             return values.existing_file(value, self._folder)
-        return self._secret(value) if key in _SECRETS else value
+        return self.secret(value) if key in _SECRETS else value
 
     def _ray(self, key: str, value: Any) -> Any:
         if key in _SIZES:
             return values.size_in_bytes(value)
         if key == "worker_ports":
             return values.worker_ports(value)
-        return self._secret(value) if key in _SECRETS else value
+        return self.secret(value) if key in _SECRETS else value
 
     def _env(self, _: str, value: Any) -> Any:
-        return self._secret(value) if isinstance(value, Mapping) else values.as_text(value)
+        return self.secret(value) if isinstance(value, Mapping) else values.as_text(value)
 
-    def _secret(self, spec: Mapping[str, str]) -> Any:
+    def secret(self, spec: Mapping[str, str]) -> Any:
+        """Read a secret; BadValue if it can't be."""
         return values.read_secret(spec, self._folder, self._environ)
 
     @staticmethod

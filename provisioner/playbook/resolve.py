@@ -139,7 +139,7 @@ def _check_names(playbook: Playbook, inventory: Inventory) -> None:
     hosts = {host.name for host in inventory.hosts}
     groups = {group for host in inventory.hosts for group in host.groups}
     variables = {name for host in inventory.hosts for name in host.vars} | set(inventory.vars)
-    selectors = {"all", "head", "workers"} | hosts | groups
+    selectors = {"all", "head", "workers", "redis-host"} | hosts | groups
     problems = Problems()
     for play in playbook.plays:
         for name in set(play.hosts) - selectors:

@@ -36,7 +36,7 @@ def node_ports(host: Host) -> dict[str, int]:
 
 def worker_ports(host: Host) -> list[str]:
     """Return the arguments of ``ray start`` for the ports of worker processes."""
-    ports = _worker_ports(host)
+    ports = worker_port_range(host)
     if isinstance(ports, range):
         return [f"--min-worker-port={ports.start}", f"--max-worker-port={ports.stop - 1}"]
     return ["--worker-port-list=" + ",".join(str(port) for port in ports)]
@@ -44,7 +44,7 @@ def worker_ports(host: Host) -> list[str]:
 
 def port_spans(host: Host) -> list[list[int]]:
     """Return the TCP ports on which others reach the processes of a node, as [first, last]."""
-    workers = _worker_ports(host)
+    workers = worker_port_range(host)
     spans = [[workers.start, workers.stop - 1]] if isinstance(workers, range) else [[port, port] for port in workers]
     ports = node_ports(host)
     if str(host.ray.options.get("dashboard_host", LOOPBACK[0])) in LOOPBACK:
@@ -52,7 +52,7 @@ def port_spans(host: Host) -> list[list[int]]:
     return sorted([*([port, port] for port in ports.values()), *spans])
 
 
-def _worker_ports(host: Host) -> range | list[int]:
+def worker_port_range(host: Host) -> range | list[int]:
     """Return the ports of worker processes: a span, or a list."""
     given = host.ray.options.get("worker_ports", WORKER_PORTS)
     if isinstance(given, str) and "-" in given:
@@ -67,7 +67,7 @@ def check_ports(host: Host) -> None:
     for name, port in node_ports(host).items():
         if port in seen:
             raise _clash(host, f"the ports {seen[port]} and {name} of '{host.name}' are both {port}")
-        if port in _worker_ports(host):
+        if port in worker_port_range(host):
             raise _clash(host, f"the port {name} ({port}) of '{host.name}' lies among its worker_ports")
         seen[port] = name
 

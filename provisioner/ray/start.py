@@ -9,6 +9,7 @@ from typing import Any
 
 from provisioner.errors import InputError
 from provisioner.inventory.model import Host, Inventory, Secret
+from provisioner.ray import storage
 from provisioner.ray.ports import NODE_PORTS, check_ports, node_ports, worker_ports
 from provisioner.ray.version import parse
 
@@ -76,6 +77,12 @@ def dashboard(inventory: Inventory) -> tuple[str, int]:
     return address, node_ports(inventory.head)["dashboard_port"]
 
 
+def redis_address(inventory: Inventory) -> tuple[str, int] | None:
+    """Return where the head reaches Redis, None if the cluster has none."""
+    keeper = next((host for host in inventory.hosts if host.keeps_redis), inventory.head)
+    return storage.address(inventory, node_ip(keeper))
+
+
 def node_params(host: Host, inventory: Inventory) -> dict[str, Any]:
     """Return the parameters of ``ray_head`` or ``ray_worker`` for a host (see remote/resources/ray_node.py)."""
     if inventory.head.ray.options.get("include_dashboard") is False:
@@ -87,7 +94,8 @@ def node_params(host: Host, inventory: Inventory) -> dict[str, Any]:
     check_ports(host)
     _check_tls(host, inventory)
     environment = environment_id(host, inventory)
-    env = node_env(host, inventory)
+    redis = redis_address(inventory)
+    env = {**node_env(host, inventory), **storage.variables(inventory, host, redis)}
     arguments = _arguments(host, inventory)
     labels = {**host.ray.labels, HOST_LABEL: host.name}
     config = _hash([arguments, labels, env, environment, host.ray.options.get("temp_dir")])[:16]
@@ -106,6 +114,7 @@ def node_params(host: Host, inventory: Inventory) -> dict[str, Any]:
         "temp_dir": host.ray.options.get("temp_dir"),
         "secret": _secret_names(host),
         **({"tls": True} if inventory.tls else {}),
+        **({"redis": storage.client_params(inventory, redis)} if redis and host.role == "head" else {}),
     }
 
 

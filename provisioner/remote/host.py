@@ -33,6 +33,7 @@ class Host:
         self.name: str = hello["host"]
         self.node_ip: str = hello.get("node_ip") or ""
         """The address under which the other nodes know this host."""
+        self.mode: str = hello.get("mode") or "apply"
         self.purge = bool(hello.get("purge"))
         """Whether a teardown leaves nothing, not even what makes the next apply quick."""
         self.run: int = hello.get("run") or 0

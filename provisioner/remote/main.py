@@ -107,7 +107,7 @@ class Conversation:
     def _findings(self) -> List[Dict[str, str]]:
         """Return what the user should know of this machine; that it can't be found out is no reason to do nothing."""
         try:
-            return self.host.platform.findings(self.host)
+            return [*self.host.platform.findings(self.host), *self.host.shared.get("findings", [])]
         except Exception as error:
             told = "what may be amiss on this machine could not be looked at: %s" % from_exception(error).message
             return [{"severity": "notice", "message": told, "remedy": ""}]

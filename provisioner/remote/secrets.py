@@ -121,7 +121,7 @@ def forget(host: Host, name: str) -> None:
         return  # it was never made, or keeps another secret
 
 
-LENT = ("token", "authority")
+LENT = ("token", "authority", "redis")
 """Names of the secrets that others need; the controller knows which hosts (engine/between.py), and has the authority
 lent to itself alone."""
 

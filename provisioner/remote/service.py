@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import os
 
+from provisioner.remote.files import remove_tree
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Tuple
+    from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
     from provisioner.remote.host import Host
 
@@ -35,6 +37,15 @@ def service_name(host: Host) -> str:
     return "ray-" + host.cluster
 
 
+def redis_name(host: Host) -> str:
+    return "redis-" + host.cluster
+
+
+def mark(host: Host, name: str) -> str:
+    """Return what tells a service's processes from a stranger's; Ray's are ended by theirs, and by nothing else."""
+    return host.root if name == service_name(host) else "%s:%s" % (host.root, name)
+
+
 def spec_path(host: Host, name: str) -> str:
     return host.path("service", name + ".json")
 
@@ -49,9 +60,14 @@ def log_path(host: Host, name: str) -> str:
 
 
 def launch_arguments(host: Host, name: str, verb: str = "run", python: str = "") -> List[str]:
-    """Return the command that the service manager runs; ``python``: the interpreter, if not the specification's."""
+    """Return the command that the service manager runs; ``python``: the interpreter, if not the specification's.
+
+    A program that writes its own log and needs no variables is run without the launcher (``direct``).
+    """
+    spec = read_spec(host, name)
+    if verb == "run" and spec and spec.get("direct"):
+        return list(spec["argv"])
     if not python:
-        spec = read_spec(host, name)
         python = spec["python"] if spec else "python3"
     return [python, "-I", "-S", host.path("service", "launch.py"), verb, copy_path(host, name)]
 
@@ -113,6 +129,34 @@ def write_spec(host: Host, name: str, spec: Dict[str, Any]) -> None:
     host.platform.make_folder(host.path("log"), host.account)
     if not os.path.isdir(spec["temp_dir"]):
         host.platform.make_folder(spec["temp_dir"], host.account)
+
+
+def remove_files(host: Host, name: str) -> None:
+    """Remove what was written for a service, and the folder if there is no other one."""
+    for path in _files(host, name):
+        if os.path.exists(path):
+            os.unlink(path)
+    if not shared_with(host, name):
+        remove_tree(host.path("service"))
+
+
+def shared_with(host: Host, name: str) -> bool:
+    """Tell whether there is another service of ours than that one."""
+    return any(os.path.exists(spec_path(host, each)) for each in _others(host, name))
+
+
+def kept_for(host: Host, name: str) -> Set[str]:
+    """Return the names of the files in the services' folder that are not that service's alone."""
+    files = [path for each in _others(host, name) for path in _files(host, each)]
+    return {"launch.py", *(os.path.basename(path) for path in files)}
+
+
+def _others(host: Host, name: str) -> Set[str]:
+    return {service_name(host), redis_name(host)} - {name}
+
+
+def _files(host: Host, name: str) -> Tuple[str, ...]:
+    return spec_path(host, name), copy_path(host, name), host.path("service", name + ".state")
 
 
 def log_tail(host: Host, name: str, lines: int = 12) -> List[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from fabric import Connection
-from paramiko import SFTPClient, SSHException
+from paramiko import Channel, ChannelException, SFTPClient, SSHException
 
 from provisioner.errors import HostFailed, ProvisionError, Unreachable
 from provisioner.transport import delivery, program
@@ -24,6 +24,10 @@ from provisioner.transport.wire import Message
 
 __all__ = ["SILENCE", "Become", "NothingThere", "Session", "open_session"]
 
+TUNNEL_LIMIT = 20
+"""Seconds for a host to connect to an address."""
+PROHIBITED = 1
+"""SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254, 5.1)."""
 SWEEPS = 20
 """Attempts to remove what a program has just run out of, half a second apart."""
 
@@ -69,6 +73,25 @@ class Session:
                 return
             time.sleep(0.5)
         raise HostFailed(f"{folder} in the home folder stays: something runs out of it", host=self._name)
+
+    def tunnel(self, address: str, port: int) -> Channel:
+        """Return a connection that the host makes to an address of its own or of its network.
+
+        Raises:
+            OSError: the host says that nobody is there, or its SSH server allows no tunnels (then a PermissionError).
+        """
+        transport = self._connection.transport
+        try:
+            channel: Channel = transport.open_channel(
+                "direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=TUNNEL_LIMIT
+            )
+            return channel
+        except ChannelException as error:
+            if error.code == PROHIBITED:
+                raise PermissionError("the SSH server allows no tunnels") from None
+            raise ConnectionRefusedError(f"Connection refused ({error.text})") from None
+        except (SSHException, EOFError) as error:
+            raise OSError(str(error) or "the connection broke off") from None
 
     def close(self) -> None:
         """End it at once; any thread may, and whoever is sending is told.

@@ -10,7 +10,7 @@ import time
 from provisioner.remote.failure import Failure
 from provisioner.remote.host import MARK
 from provisioner.remote.platforms.base import ServiceManager
-from provisioner.remote.service import launch_arguments
+from provisioner.remote.service import launch_arguments, mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _launch(host: Host, name: str, *more: str) -> subprocess.Popen[bytes]:
 
     return subprocess.Popen(
         [*launch_arguments(host, name, "supervise"), _state_file(host, name), *more],
-        env=dict(os.environ, **{MARK: host.root}),  # found among our own even if its state file is gone
+        env=dict(os.environ, **{MARK: mark(host, name)}),  # found among our own even if its state file is gone
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

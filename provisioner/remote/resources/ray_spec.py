@@ -32,8 +32,13 @@ def declared(host: Host, params: Dict[str, Any]) -> Spec:
     # The dashboard's sockets would stay behind in /tmp.
     env = dict(host.platform.temporary(temp_dir), **params["env"], **{MARK: host.root})
     certificate = tls.complete(host, env) if params.get("tls") else None
+    argv = [*host.platform.command_of(folder, "ray"), "start", *arguments]
+    if params.get("redis"):
+        from provisioner.remote.resources import ray_redis
+
+        argv = ray_redis.through(host, python, argv, params["redis"])
     return {
-        "argv": [*host.platform.command_of(folder, "ray"), "start", *arguments],
+        "argv": argv,
         "env": env,
         **({"tls": certificate} if certificate else {}),
         "path": scripts,

@@ -1,0 +1,72 @@
+"""Redis's password is on no command line and in no variable of what Ray starts."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.remote.head_start import hiding, password_in, without
+
+FLAGS = "/opt/provision/lab/service/redis.flags"
+
+
+def worker_command(password: str) -> str:
+    """The raylet's argument, as ray/_private/services.py of 2.60.0 makes it: one word with a whole command line."""
+    words = ["python", "setup_worker.py", "--cluster-id=1", "PLACEHOLDER", f"--redis-password={password}"]
+    return "--python_worker_command=" + subprocess.list2cmdline(words)
+
+
+@pytest.mark.parametrize("password", ["5f3a" * 16, 'a"b\\c$d', "x.*+(y)"])
+@pytest.mark.parametrize(
+    ("process", "wanted"),
+    [
+        (
+            ["gcs_server", "--a=1", "--redis_password={}", "--b=2"],
+            ["gcs_server", "--a=1", f"--flagfile={FLAGS}", "--b=2"],
+        ),
+        (["raylet", "--cpp=w --ray_redis_password={} --x=1"], ["raylet", "--cpp=w --x=1"]),
+        (["raylet", "--java=java -Dray.redis.password={} Main"], ["raylet", "--java=java Main"]),
+        (["client", "--redis-username=me"], ["client", "--redis-username=me"]),
+    ],
+)
+def test_it_is_taken_out_of_command_lines(process: list[str], wanted: list[str], password: str) -> None:
+    assert without(password, [word.replace("{}", password) for word in process], FLAGS) == wanted
+
+
+@pytest.mark.parametrize("password", ["5f3a" * 16, 'a"b\\c$d', 'q"'])
+def test_workers_of_the_head_never_get_it(password: str) -> None:
+    (word,) = without(password, [worker_command(password)], FLAGS)
+    assert word == "--python_worker_command=python setup_worker.py --cluster-id=1 PLACEHOLDER"
+
+
+def test_other_options_stay() -> None:
+    assert without("lab", same := ["--name=lab", "--x=a --redis-username=lab --y=lab"], FLAGS) == same
+
+
+def test_it_is_taken_out_of_variables() -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def start(command: list[str], kind: str, **settings: Any) -> str:
+        seen.append((command, kind, settings))
+        return "started"
+
+    hidden = hiding(start, "pw", FLAGS)
+    assert hidden(["server"], "ray_client_server", env_updates={"RAY_REDIS_PASSWORD": "pw", "A": "1"}) == "started"
+    assert hidden(["gcs", "--redis_password=pw"], "gcs_server", fate_share=True) == "started"
+    assert seen == [
+        (["server"], "ray_client_server", {"env_updates": {"A": "1"}}),
+        (["gcs", f"--flagfile={FLAGS}"], "gcs_server", {"fate_share": True}),
+    ]
+
+
+@pytest.mark.parametrize(("content", "wanted"), [("--redis_password=a=b\n", "a=b"), ("--redis_password=x", "x")])
+def test_the_file_of_flags(content: str, wanted: str, tmp_path: Path) -> None:
+    path = tmp_path / "redis.flags"
+    path.write_text(content)
+    assert password_in(str(path)) == wanted
+    path.write_text("something else")
+    with pytest.raises(ValueError, match="no password"):
+        password_in(str(path))
