@@ -67,7 +67,13 @@ def _declare(
     files: dict[str, Path | bytes] = {}
     told = [{"name": play.name, "tasks": [_task(task, host, inventory, playbook, files) for task in play.tasks]}
             for play in plays]  # fmt: skip
-    hello = {
+    hello = dict(greeting(host, inventory, mode), plays=told)
+    return Declaration(host, tuple(play.name for play in plays), _needs(plays), hello, files)
+
+
+def greeting(host: Host, inventory: Inventory, mode: str) -> dict[str, Any]:
+    """Return the first message to a host, but for its plays; secrets in clear."""
+    return {
         "type": "hello",
         "protocol": PROTOCOL,
         "mode": mode,
@@ -79,9 +85,7 @@ def _declare(
         "service": host.service,
         "account": host.account,
         **({"account_password": host.account_password.reveal()} if host.account_password else {}),
-        "plays": told,
     }
-    return Declaration(host, tuple(play.name for play in plays), _needs(plays), hello, files)
 
 
 def _check_once(plays: tuple[ResolvedPlay, ...], host: Host, playbook: Playbook) -> None:

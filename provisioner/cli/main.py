@@ -39,12 +39,18 @@ def cli() -> None:
 
 def _shared(command: Any) -> Any:
     """Add what apply, check, rollback and teardown have in common."""
+    limit = click.option(
+        "--limit", metavar="HOSTS", multiple=True, help="Only these hosts or groups (commas, or several times)."
+    )
+    return _for_all_hosts(limit(command))
+
+
+def _for_all_hosts(command: Any) -> Any:
+    """Add what these have in common with runs that are always about the whole cluster."""
     options = [
         click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]"),
         click.option("--playbook", type=click.Path(), metavar="FILE",
                      help="Use this playbook in place of the built-in one."),
-        click.option("--limit", metavar="HOSTS", multiple=True,
-                     help="Only these hosts or groups (commas, or several times)."),
         click.option("--concurrency", type=click.IntRange(1, 1000), default=32, show_default=True,
                      help="Hosts that are worked on at the same time."),
         click.option("--timeout", type=click.FloatRange(min=1), default=900, show_default=True,
@@ -184,6 +190,46 @@ def schema(which: str) -> None:
     from importlib import resources
 
     click.echo((resources.files(f"provisioner.{which}") / "schema.json").read_text(encoding="utf-8"), nl=False)
+
+
+@cli.group(short_help="Show or replace the token that Ray asks for.")
+def token() -> None:
+    """Show or replace the token that Ray asks for, from whoever connects (Ray 2.52 and newer)."""
+
+
+@token.command("show")
+@click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]")
+@click.option(
+    "--connect-timeout",
+    type=click.FloatRange(min=1),
+    default=10,
+    show_default=True,
+    help="Seconds to wait for the head to let us in.",
+)
+@click.option("--accept-new-host-keys", is_flag=True, help="Trust the head if it is seen for the first time.")
+def token_show(**flags: Any) -> None:
+    """Print the token, and nothing else: for the dashboard's question, and for `ray job submit`.
+
+    \b
+    export RAY_AUTH_MODE=token RAY_AUTH_TOKEN="$(provision token show INVENTORY)"
+    ray job submit --address http://127.0.0.1:8265 -- python script.py
+    """
+    from provisioner.cli.run import show_token
+
+    show_token(flags)
+
+
+@token.command("rotate")
+@_for_all_hosts
+@_bundle
+@_yes
+def token_rotate(**flags: Any) -> None:
+    """Replace the token on all nodes: an `apply` that restarts the head with a new one, and then the workers.
+
+    What ran on the cluster ends; you are asked first. A worker that can't be reached gets it with its next `apply`, and
+    so does one whose run was broken off.
+    """
+    _run("apply", {**flags, "limit": (), "rotate": True})
 
 
 @cli.group()

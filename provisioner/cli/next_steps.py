@@ -10,6 +10,7 @@ from typing import Any
 from provisioner.events import Verb
 from provisioner.inventory.model import Inventory
 from provisioner.portable import command_line
+from provisioner.ray import auth
 from provisioner.ray.start import dashboard
 
 
@@ -57,8 +58,10 @@ def next_commands(
         forward = f"provision apply {same}", "go forward again, to what the inventory declares"
         return (forward, (f"provision check {same}", "see what differs from it"))
     tunnel = () if _is_here(inventory) else ((_tunnel(inventory), "brings the dashboard to your browser"),)
+    token = ((f"provision token show {command_line([shown(file)])}", "the token that it, and jobs, ask for"),)
     return (
         *tunnel,
+        *(token if auth.chosen(inventory) == "token" else ()),
         (f"provision check {same}", "see what differs"),
         (f"provision teardown {down}", "stop Ray and remove all but the environments"),
     )

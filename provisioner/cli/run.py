@@ -16,6 +16,7 @@ from provisioner.events import Difference, Notice, RunFinished, RunStarted, Verb
 from provisioner.inventory.load import find_inventory, load_inventory
 from provisioner.inventory.model import Inventory
 from provisioner.playbook.load import default_playbook, load_playbook
+from provisioner.ray import auth
 from provisioner.report import Reports, open_reports
 
 Flags = dict[str, Any]
@@ -41,6 +42,8 @@ def run_verb(name: str, flags: Flags) -> int:
     ) as reports:  # fmt: skip
         chosen = limit or tuple(host.name for host in inventory.hosts)
         reports.emit(RunStarted(0.0, verb, inventory.cluster, shown(file), chosen, reports.log))
+        for message, remedy in auth.remarks(inventory) if verb != "teardown" else ():
+            reports.emit(Notice(0.0, "", message, remedy))
         code: int = run.execute(reports.emit, _asker(reports, as_json=flags["as_json"]), reports.hide)
         address = dashboard_address(inventory) if verb in ("apply", "rollback") and run.head_is_well() else ""
         following = next_commands(verb, code, inventory, file, flags, run.may_be_repeated())
@@ -52,6 +55,10 @@ def _load(verb: Verb, flags: Flags) -> tuple[Path, Inventory, tuple[str, ...]]:
     """Return the inventory and the hosts it is limited to."""
     file = find_inventory(flags["inventory"], Path.cwd(), os.environ)
     inventory = load_inventory(file)
+    if flags.get("rotate"):
+        from provisioner.engine.token import require
+
+        require(inventory)
     limit = _limit(flags["limit"], inventory)
     if verb == "teardown" and not flags["yes"] and not sys.stdin.isatty():
         raise InputError("teardown removes what runs, and there is no terminal to ask on", remedy="say it with --yes")
@@ -76,6 +83,7 @@ def _prepare(verb: Verb, inventory: Inventory, limit: tuple[str, ...], flags: Fl
         yes=bool(flags.get("yes")),
         purge=bool(flags.get("purge")),
         accept_new_host_keys=flags["accept_new_host_keys"],
+        rotate=bool(flags.get("rotate")),
     )
     artifacts = Artifacts(options=inventory.artifacts)
     if verb in ("apply", "check"):  # what stands must come down or go back, whatever is declared now
@@ -129,3 +137,18 @@ def _limit(values: tuple[str, ...], inventory: Inventory) -> tuple[str, ...]:
             raise InputError(f"--limit {name}: no host or group of that name", remedy=hint)
         chosen |= found
     return tuple(host.name for host in inventory.hosts if host.name in chosen)
+
+
+def show_token(flags: Flags) -> None:
+    """Print the cluster's token alone; ProvisionError if there is none to be had."""
+    import click
+
+    from provisioner.engine.token import fetch
+    from provisioner.transport.connect import Connector
+
+    inventory = load_inventory(find_inventory(flags["inventory"], Path.cwd(), os.environ))
+    connector = Connector(flags["connect_timeout"], flags["accept_new_host_keys"])
+    try:
+        click.echo(fetch(inventory, connector))
+    finally:
+        connector.close()

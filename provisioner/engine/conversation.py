@@ -126,8 +126,7 @@ class Conversation:
     def _open(self) -> None:
         self._doing("connecting")
         target, become = self._run.target(self.host)
-        purge = self._verb == "teardown" and self._run.options.purge
-        hello = dict(self._declaration.hello, run=self._run.number, purge=purge)
+        hello = {**self._declaration.hello, "run": self._run.number, **self._run.options.wishes(self._verb)}
         choice = self._run.choice(self.host, self._doing)
         session = open_session(self._run.connector, target, become, hello, choice, self._doing)
         self._reached = True

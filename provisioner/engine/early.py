@@ -8,6 +8,7 @@ from provisioner.artifacts.archives import ELSEWHERE, KnownArchives
 from provisioner.artifacts.cache import Cache
 from provisioner.inventory import stamps
 from provisioner.inventory.model import Inventory
+from provisioner.ray import auth
 
 
 def check_early(inventory: Inventory, cache: Cache, fixed: bool = False) -> None:
@@ -19,6 +20,7 @@ def check_early(inventory: Inventory, cache: Cache, fixed: bool = False) -> None
         InputError: the versions do not go together, or a mirror that is a folder here lacks an interpreter.
         ProvisionError: uv had to be asked for its catalogue and can't be used.
     """
+    auth.check(inventory)
     stamp = stamps.stamp_of(_matters(inventory), b"fixed fleet" if fixed else b"fleet")
     if stamps.remembered(stamp):
         return

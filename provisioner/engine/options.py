@@ -23,3 +23,9 @@ class RunOptions:
     yes: bool = False
     purge: bool = False
     accept_new_host_keys: bool = False
+    rotate: bool = False
+    """Replace Ray's token, on all nodes."""
+
+    def wishes(self, verb: Verb) -> dict[str, bool]:
+        """Return what a host must know of these, for what is done with it."""
+        return {"purge": self.purge and verb == "teardown", "rotate": self.rotate and verb == "apply"}

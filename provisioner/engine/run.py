@@ -125,13 +125,7 @@ class Run:
 
     def target(self, host: Host) -> tuple[Target, Become | None]:
         """Return how a host is reached."""
-        ssh = host.ssh
-        target = Target(
-            name=host.name, address=host.address, user=ssh.user, port=ssh.port, key=ssh.key,
-            passphrase=_revealed(ssh.passphrase), password=_revealed(ssh.password), jump=ssh.jump,
-            known_hosts=ssh.known_hosts, config=ssh.config,
-        )  # fmt: skip
-        return target, Become(_revealed(host.become_password)) if host.become else None
+        return reached(host)
 
     def choice(self, host: Host, doing: Callable[[str], None]) -> Choice:
         return self._pythons.choice(host, doing)
@@ -275,6 +269,17 @@ class Run:
             become=bool(how.get("become", like.become)), root=how.get("root", like.root),
             account=how.get("account", like.account), service=how.get("service", like.service),
         )  # fmt: skip
+
+
+def reached(host: Host) -> tuple[Target, Become | None]:
+    """Return how a host is reached, secrets in clear."""
+    ssh = host.ssh
+    target = Target(
+        name=host.name, address=host.address, user=ssh.user, port=ssh.port, key=ssh.key,
+        passphrase=_revealed(ssh.passphrase), password=_revealed(ssh.password), jump=ssh.jump,
+        known_hosts=ssh.known_hosts, config=ssh.config,
+    )  # fmt: skip
+    return target, Become(_revealed(host.become_password)) if host.become else None
 
 
 def _place(address: str, port: int | None, jump: str | None) -> tuple[str, int, str]:

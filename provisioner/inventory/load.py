@@ -80,6 +80,8 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
         artifacts=artifacts,
         tls=bool(top["ray"].get("tls", False)),
         redis=redis,
+        auth=top["ray"].get("auth"),
+        auth_place=document.place("ray", "auth"),
         **({"keep": top["keep"]} if "keep" in top else {}),
     )
 

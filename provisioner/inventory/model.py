@@ -10,6 +10,7 @@ from typing import Any, Literal
 from provisioner.errors import InputError, Place
 
 Role = Literal["head", "worker"]
+Auth = Literal["token", "none"]
 ServiceManager = Literal["auto", "systemd", "systemd-user", "process", "task", "launchd"]
 
 
@@ -230,6 +231,10 @@ class Inventory:
     """Old environments that stay on a host beside the one in use."""
     redis: Redis | None = None
     """None: the cluster's state ends with its head."""
+    auth: Auth | None = None
+    """Whether Ray asks for the cluster's token; None: not declared (see ``ray.auth``)."""
+    auth_place: Place | None = None
+    """Where that is declared."""
 
     @property
     def head(self) -> Host:

@@ -29,13 +29,15 @@ HEAD_ONLY = frozenset(
         "no_monitor",
     }
 )
+CLUSTER_ONLY = frozenset({"version", "auth", "tls"})
+"""What all nodes must have in common."""
 ONE_HOST_ONLY = frozenset({"node_ip", "node_name"})
-CLUSTER_ONLY = frozenset({"version", "tls"})
 
 _SIZES = frozenset({"memory", "object_store_memory", "system_reserved_memory"})
 _FILES = frozenset({"key", "known_hosts", "config"})
 _SECRETS = frozenset({"passphrase", "password", "become_password", "redis_password"})
 _SEPARATE = frozenset({"labels", "resources", "env", *CLUSTER_ONLY})
+_AUTH = frozenset({"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"})
 
 
 @dataclass
@@ -164,7 +166,9 @@ class Reader:
             return values.worker_ports(value)
         return self.secret(value) if key in _SECRETS else value
 
-    def _env(self, _: str, value: Any) -> Any:
+    def _env(self, name: str, value: Any) -> Any:
+        if name.upper() in _AUTH:
+            raise BadValue(f"{name} is set for every node by `ray: {{auth: token}}` or `ray: {{auth: none}}`")
         return self.secret(value) if isinstance(value, Mapping) else values.as_text(value)
 
     def secret(self, spec: Mapping[str, str]) -> Any:

@@ -72,6 +72,8 @@ FAULTS = (
 
 MIXED_OS_SINCE: Version = (2, 56, 1)
 """Before, a node took the head's temp dir, whose path another OS can't have (ray#45010, ray#57735)."""
+TOKEN_SINCE: Version = (2, 52, 0)
+"""Ray asks for a token, if RAY_AUTH_MODE says so, from there on (ray/_private/authentication)."""
 MINOR_MATCH_SINCE: Version = (2, 51, 0)
 """RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL exists since then (ray#57552)."""
 OLDEST_GLIBC = (2, 17)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from provisioner.errors import InputError
 from provisioner.inventory.model import Host, Inventory, Secret
-from provisioner.ray import storage
+from provisioner.ray import auth, storage
 from provisioner.ray.ports import NODE_PORTS, check_ports, node_ports, worker_ports
 from provisioner.ray.version import parse
 
 HOST_LABEL = "provision/host"
 CONFIG_LABEL = "provision/config"
+HIDDEN = "a secret"
+"""Stands for a secret where its value must not count."""
 DEFAULT_ENV = {
     # Read when ray is imported; without it a head on Windows or macOS silently starts on 127.0.0.1
     # (ray/_private/ray_constants.py).
@@ -98,7 +101,7 @@ def node_params(host: Host, inventory: Inventory) -> dict[str, Any]:
     env = {**node_env(host, inventory), **storage.variables(inventory, host, redis)}
     arguments = _arguments(host, inventory)
     labels = {**host.ray.labels, HOST_LABEL: host.name}
-    config = _hash([arguments, labels, env, environment, host.ray.options.get("temp_dir")])[:16]
+    config = _config(host, inventory, labels, environment)
     labels[CONFIG_LABEL] = config
     return {
         "arguments": [*arguments, "--labels=" + _labels(labels, inventory.ray_version)],
@@ -144,7 +147,22 @@ def node_env(host: Host, inventory: Inventory) -> dict[str, str]:
     given = {name: value.reveal() if isinstance(value, Secret) else value for name, value in host.ray.env.items()}
     match = {MATCH_VARIABLE: "minor"} if host.interpreter.match == "minor" else {}
     tls = {TLS_SWITCH: "1"} if inventory.tls else {}  # the host adds where the certificate lies (remote/tls.py)
-    return {**DEFAULT_ENV, **match, **tls, **(HEAD_ENV if host.role == "head" else {}), **given}
+    guard = {**auth.variables(inventory), **tls}  # and where the token does (remote/resources/ray_token.py)
+    return {**DEFAULT_ENV, **guard, **match, **(HEAD_ENV if host.role == "head" else {}), **given}
+
+
+def _config(host: Host, inventory: Inventory, labels: Mapping[str, str], environment: str) -> str:
+    """Return what tells whether a node runs as declared, for a label that everybody in the cluster can read.
+
+    A hash of a secret can be tried out against guesses: what secrets there are counts here, and what they are is added
+    on the host, with a key that only the host has (remote/resources/ray_spec.py).
+    """
+    ray = host.ray
+    options = {name: HIDDEN if isinstance(value, Secret) else value for name, value in ray.options.items()}
+    variables = {name: HIDDEN if isinstance(value, Secret) else value for name, value in ray.env.items()}
+    shown = replace(host, ray=replace(ray, options=options, env=variables))
+    env = {**node_env(shown, inventory), **storage.variables(inventory, host, redis_address(inventory))}
+    return _hash([_arguments(shown, inventory), labels, env, environment, ray.options.get("temp_dir")])[:16]
 
 
 def _arguments(host: Host, inventory: Inventory) -> list[str]:

@@ -36,6 +36,8 @@ class Host:
         self.mode: str = hello.get("mode") or "apply"
         self.purge = bool(hello.get("purge"))
         """Whether a teardown leaves nothing, not even what makes the next apply quick."""
+        self.rotate = bool(hello.get("rotate"))
+        """Whether this run replaces Ray's token."""
         self.run: int = hello.get("run") or 0
         """When the run began, in seconds of the controller's clock: tells runs apart and which came first."""
         self.account: str = hello.get("account") or platform.login_account()

@@ -86,6 +86,7 @@ def note_reach(spec: Spec, system: str = sys.platform) -> None:
 
 def environment(spec: Spec) -> Dict[str, str]:
     variables = dict(os.environ)
+    variables.pop("RAY_AUTH_TOKEN", None)  # of somebody else's cluster; Ray would take it in place of the file
     variables.update(spec["env"])
     variables["PATH"] = spec["path"] + os.pathsep + variables.get("PATH", "/usr/local/bin:/usr/bin:/bin")
     return variables

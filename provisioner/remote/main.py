@@ -227,9 +227,8 @@ class Conversation:
     def answer(self, what: str, args: Any) -> Any:
         """Answer another host's question about this one."""
         if what == "nodes":
-            from provisioner.remote.resources.ray_state import fetch_nodes
-
-            return fetch_nodes(args["dashboard"], args["max_age"])
+            self._wait_for_hello()
+            return self._members(args)
         if what == "destination":
             from provisioner.remote.resources import ray_history
 
@@ -265,6 +264,16 @@ class Conversation:
             )
         self._lock()
         secrets.keep(self.host, tls.AUTHORITY, str(value))
+
+    def _members(self, args: Any) -> Dict[str, Any]:
+        """Return who is in the cluster, and the fingerprint of the token by which its nodes know each other."""
+        from provisioner.remote import service
+        from provisioner.remote.resources import ray_token
+        from provisioner.remote.resources.ray_state import fetch_nodes
+
+        spec = service.read_spec(self.host, service.service_name(self.host))
+        nodes = fetch_nodes(args["dashboard"], args["max_age"], tokens=ray_token.shown_to_ray(self.host))
+        return {"nodes": nodes, "token": ray_token.told(self.host, spec)}
 
     def _wait_for_hello(self) -> None:
         if not self._greeted.wait(ANSWER_WAIT):

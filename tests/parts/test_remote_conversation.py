@@ -126,7 +126,7 @@ def test_questions_are_answered_while_a_task_runs(talk: Talk) -> None:
     talk.send({"type": "play", "index": 0, "changed": False})
     talk.hear("doing")
     talk.send({"type": "query", "id": 1, "what": "nodes", "args": {"dashboard": ["127.0.0.1", 1], "max_age": 0}})
-    assert talk.hear("reply") == {"type": "reply", "id": 1, "value": None}
+    assert talk.hear("reply") == {"type": "reply", "id": 1, "value": {"nodes": None, "token": ""}}
     talk.send({"type": "query", "id": 2, "what": "secrets"})
     assert talk.hear("reply")["error"] == "this host knows nothing of 'secrets'"
     talk.send({"type": "query", "id": 3, "what": "nodes"})

@@ -50,7 +50,7 @@ def test_a_head_goes_back_and_stays_there(head: Life) -> None:
     head.apply("e2", "e2b")
     assert ray_history.told(head.world.host(), rollback=True) == {
         "versions": {"ray": "2.58.0", "python": "3.11.9"},
-        "gcs": head.params["gcs"], "dashboard": head.params["dashboard"], "since": 5,
+        "gcs": head.params["gcs"], "dashboard": head.params["dashboard"], "env": {}, "since": 5,
     }  # fmt: skip
     assert (ray_history.told(head.world.host(), rollback=False) or {})["since"] == 0
     ray_state._cache.clear()

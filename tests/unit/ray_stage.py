@@ -58,13 +58,20 @@ class Dashboard:
         self.status = 200
         self.body: bytes = json.dumps(RECORDED).encode()
         self.paths: list[str] = []
+        self.token = ""
+        """What is asked for, if anything."""
+        self.shown: list[str] = []
         dashboard = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 dashboard.paths.append(self.path)
                 named = "User-Agent" in self.headers  # Ray 2.48 answers 500 to those who are not
-                self.send_response(dashboard.status if named else 500)
+                shown = self.headers.get("Authorization", "")
+                dashboard.shown.append(shown)
+                known = not dashboard.token or shown == f"Bearer {dashboard.token}"
+                refused = 403 if shown else 401
+                self.send_response(refused if not known else dashboard.status if named else 500)
                 self.end_headers()
                 self.wfile.write(dashboard.body)
 
@@ -121,7 +128,11 @@ class Node:
             "dashboard": dashboard.address, "head": "ctl", "temp_dir": str(world.root / "ray"), "secret": [],
             "versions": {"ray": "2.60.0", "python": "3.11.9"},
         }  # fmt: skip
-        world.controller.answers["ctl", "nodes"] = lambda args: ray_state.fetch_nodes(args["dashboard"])
+        self.token = ""
+        """What the head says the token's fingerprint is."""
+        world.controller.answers["ctl", "nodes"] = lambda args: {
+            "nodes": ray_state.fetch_nodes(args["dashboard"]), "token": self.token
+        }  # fmt: skip
         world.controller.answers["ctl", "destination"] = lambda args: None
         world.controller.answers["controller", "limit"] = []
         self.service.on_restart = lambda: self.join("n1")

@@ -270,6 +270,14 @@ BAD: list[tuple[str, str, str]] = [
     (HEAD.replace("{version: 2.60.0}", "{}"), "3:1", "'ray' lacks the key 'version'"),
     (HEAD + "workers: {w: {ray: {version: 2.60.0}}}\n", "5:21", "'version' belongs to the whole cluster"),
     (HEAD + "workers: {w: {ray: {tls: true}}}\n", "5:21", "'tls' belongs to the whole cluster"),
+    (HEAD + "workers: {w: {ray: {auth: none}}}\n", "5:21", "'auth' belongs to the whole cluster"),
+    (HEAD.replace("2.60.0}", "2.60.0, auth: yes}"), "3:30", "'auth' wants token or none; got 'yes'"),
+    (
+        HEAD.replace("2.60.0}", "2.60.0, env: {RAY_AUTH_TOKEN: {from_env: A}}}"),
+        "3:46",
+        "RAY_AUTH_TOKEN is set for every",
+    ),
+    (HEAD.replace("2.60.0}", "2.60.0, env: {ray_auth_mode: k8s}}"), "3:45", "ray_auth_mode is set for every node by"),
     # Heads.
     (TOP + "head: {a: {}, b: {}}\n", "4:15", "a cluster has one head, and here are 'a' and 'b'"),
     (TOP + "head: ['a[1:4]']\n", "4:8", "here are 'a1' and 'a2' and 2 more"),

@@ -125,7 +125,13 @@ def test_older_releases_take_labels_as_json(ray: str, form: str) -> None:
 def test_variables() -> None:
     inventory = lab(env={"PLAIN": "1", "TOKEN": Secret("hidden", "from_env: T"), "PYTHONUTF8": "0"})
     params = start.node_params(inventory.hosts[1], inventory)
-    assert params["env"] == {**start.DEFAULT_ENV, "PLAIN": "1", "TOKEN": "hidden", "PYTHONUTF8": "0"}
+    assert params["env"] == {
+        **start.DEFAULT_ENV,
+        "RAY_AUTH_MODE": "token",
+        "PLAIN": "1",
+        "TOKEN": "hidden",
+        "PYTHONUTF8": "0",
+    }
     assert params["secret"] == ["env TOKEN"]
     assert {*start.HEAD_ENV} < {*start.node_params(inventory.head, inventory)["env"]}
 

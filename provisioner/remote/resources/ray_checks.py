@@ -129,7 +129,7 @@ def check_fits_head(host: Host, wanted: Spec, head: str) -> None:
     raise Failure(
         "the head %s runs %s, and this host would get %s"
         % (head, ray_spec.membership(runs), ray_spec.membership(wanted)),
-        "apply without --limit: all nodes of a cluster need the same versions, and the same TLS",
+        "apply without --limit: all nodes of a cluster need the same",
     )
 
 

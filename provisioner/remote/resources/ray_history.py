@@ -11,12 +11,15 @@ import json
 import os
 
 from provisioner.remote import service, tls
+from provisioner.remote.failure import Failure
+from provisioner.remote.resources import ray_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional
 
     from provisioner.remote.host import Host
+    from provisioner.remote.resources.ray_state import Node
 
     Spec = Dict[str, Any]
 
@@ -63,6 +66,17 @@ def discard_certificates(host: Host) -> None:
     tls.discard(host, {(tls.note(host) or tls.NOTHING)["id"], *started})
 
 
+def remember(host: Host, now: Optional[Spec], seen: List[Node]) -> None:
+    """Note what runs here until now: a run that was interrupted may not have come to it.
+
+    Args:
+        seen: the cluster's living nodes.
+    """
+    if now is not None and {*now, "proven", "since"} >= NEEDED:
+        alive = any(node["host"] == host.name and node["config"] == now["config"] for node in seen)
+        note(host, now, proven=alive)
+
+
 def newest(host: Host, suits: Callable[[Spec], bool]) -> Optional[Spec]:
     """Return the newest specification that suits and whose environment still is there, None if there is none."""
     for entry in read(host):
@@ -93,7 +107,12 @@ def destination(host: Host, rollback: bool) -> Optional[Spec]:
     if now is None or not rollback or now.get(REVERTED):
         return now
     former = newest(host, lambda spec: spec["environment"] != now.get("environment") and spec["proven"])
-    return dict(tls.carried(former, now), **{REVERTED: True}) if former else None
+    return dict(carried(former, now), **{REVERTED: True}) if former else None
+
+
+def carried(spec: Spec, now: Spec) -> Spec:
+    """Return a specification of former times, closed to strangers as the one in use is."""
+    return tls.carried(ray_token.carried(spec, now), now)
 
 
 def told(host: Host, rollback: bool) -> Optional[Spec]:
@@ -108,6 +127,7 @@ def told(host: Host, rollback: bool) -> Optional[Spec]:
     answer = {name: spec[name] for name in ("versions", "gcs", "dashboard")}
     if spec.get("tls"):
         answer["tls"] = tls.of(spec)
+    answer["env"] = {name: value for name, value in spec["env"].items() if name == ray_token.MODE}
     return dict(answer, since=left[0] if rollback and left else 0)
 
 
@@ -115,6 +135,32 @@ def since(host: Host, spec: Spec) -> int:
     """Return which run brought a specification's environment into use; 0 if that is not known."""
     found = [entry["since"] for entry in read(host) if entry["environment"] == spec.get("environment")]
     return int(found[0]) if found else 0
+
+
+def fitting(host: Host, now: Spec, head: Spec) -> Spec:
+    """Return the newest of this host that fits what the head will run.
+
+    What fits already stays if it has gone back before, or if it was there before what the head leaves.
+
+    Raises:
+        Failure: there is none.
+    """
+    from provisioner.remote.resources import ray_spec
+
+    is_fit = "versions" in now and ray_spec.fits(now, head)
+    was_there = now.get(REVERTED) or since(host, now) < head["since"]
+    former = newest(
+        host,
+        lambda spec: ray_spec.fits(carried(spec, now), head) and spec["environment"] != now.get("environment"),
+    )
+    if is_fit and (was_there or former is None):
+        return dict(now, dashboard=head["dashboard"])
+    if former is None:
+        raise Failure(
+            "%s, to which the head goes back, is not on this host" % ray_spec.versions(head),
+            "leave this host out with --limit, or declare that version and `provision apply`",
+        )
+    return dict(carried(former, now), dashboard=head["dashboard"], **{REVERTED: True})
 
 
 def _path(host: Host) -> str:

@@ -15,7 +15,7 @@ import time
 from provisioner.remote import files, service, tls
 from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.resource import Resource, difference, mended
-from provisioner.remote.resources import ray_history, ray_removal, ray_spec
+from provisioner.remote.resources import ray_history, ray_removal, ray_spec, ray_token
 from provisioner.remote.resources.ray_state import fetch_nodes
 
 TYPE_CHECKING = False
@@ -48,6 +48,8 @@ class RayNode(Resource):
     goes_back = True
     _target: Optional[Spec] = None
     _kept = ""
+    _token: Optional[str] = None
+    """The fingerprint of the token that the head says nodes must have, if it was asked."""
 
     @property
     def key(self) -> str:
@@ -91,6 +93,7 @@ class RayNode(Resource):
         found = [difference(*change, stops=stops) for change in ray_spec.changes(now or {}, wanted)]
         flaws = service.flaws(host, name, state)
         found += [mended(*flaw, stops=stops) for flaw in flaws]
+        found += ray_token.differences(host, now or {}, wanted, self.params["head"], stops)
         if not flaws and state.get("stale"):
             found.append(difference("change", "service %s" % name, state["stale"], "as declared"))
         if host.shared.get(tls.PENDING) and "tls" in wanted:
@@ -99,22 +102,26 @@ class RayNode(Resource):
             return found
         if not state["active"]:
             return [difference("change", "Ray %s" % self.role, "stopped", "running")]
-        return self._observe_membership(host, wanted)
+        return self._observe_membership(host, now or {}, wanted)
 
-    def _observe_membership(self, host: Host, wanted: Spec) -> List[Difference]:
+    def _observe_membership(self, host: Host, now: Spec, wanted: Spec) -> List[Difference]:
         """Compare with the head's list. A worker that is not in it is restarted unasked: no work can be lost there."""
         nodes, stops = self.nodes(host, wanted, max_age=5.0), "Ray on %s" % host.name
         if nodes is None:
             cluster = stops if self.role == "head" else ""
             return [difference("change", "Ray %s" % self.role, "the head does not answer", "in the cluster", cluster)]
         mine = [node for node in nodes if node["host"] == host.name and node["alive"]]
+        other = ray_token.late(now, self._token, stops if mine else "")
         if not mine:
-            return [difference("change", "Ray %s" % self.role, "not in the cluster", "in the cluster")]
+            return [*other, difference("change", "Ray %s" % self.role, "not in the cluster", "in the cluster")]
+        if other:
+            return other
         if mine[0]["config"] != wanted["config"]:
             return [difference("change", "Ray %s" % self.role, "runs an older configuration", "restarted", stops)]
         return []
 
     def ensure(self, host: Host) -> str:
+        ray_spec.seal(host, self.params)
         return self._bring(host, ray_spec.declared(host, self.params))
 
     def revert(self, host: Host) -> str:
@@ -128,7 +135,10 @@ class RayNode(Resource):
         host.platform.secure_root(host)
         name = service.service_name(host)
         state, now = host.service_manager.observe(host, name), service.read_spec(host, name)
+        wanted = ray_token.settled(host, wanted, now, self.params["head"])
         same = now == wanted and service.is_whole(host, name, state) and self._has_its_secrets(host)
+        if same:
+            ray_token.tidy(host, wanted, self.params["head"])
         if same and state.get("stale"):
             host.service_manager.define(host, name)
         if same and state["active"] and not state["failing"] and self._joins(host, wanted, set(), REJOIN_LIMIT):
@@ -136,7 +146,7 @@ class RayNode(Resource):
         if same and state["active"] and self.role == "worker" and self.nodes(host, wanted) is None:
             raise Failure("the head does not say who is in the cluster", "see Ray and its dashboard on the head")
         seen = [node for node in self.nodes(host, now or wanted) or [] if node["alive"]]
-        self._remember(host, now, seen)
+        ray_history.remember(host, now, seen)
         self._check(host, now, wanted, seen)
         begun, running = time.monotonic(), state["active"] or state["failing"]
         if running:
@@ -147,13 +157,8 @@ class RayNode(Resource):
         except Exception as error:
             raise self._go_back(host, now, wanted, seen, error) from None
         ray_history.note(host, wanted)
+        ray_token.tidy(host, wanted, self.params["head"])
         return "in the cluster after %.1f s%s" % (time.monotonic() - begun, self._kept)
-
-    def _remember(self, host: Host, now: Optional[Spec], seen: List[Node]) -> None:
-        """Note what runs here until now: a run that was interrupted may not have come to it."""
-        if now is not None and {*now, "proven", "since"} >= ray_history.NEEDED:
-            alive = any(node["host"] == host.name and node["config"] == now["config"] for node in seen)
-            ray_history.note(host, now, proven=alive)
 
     def _check(self, host: Host, now: Optional[Spec], wanted: Spec, seen: List[Node]) -> None:
         """Find what would keep the node from starting, or others from staying, before the one that runs is stopped."""
@@ -167,7 +172,7 @@ class RayNode(Resource):
         from provisioner.remote.resources import ray_checks
 
         name = service.service_name(host)
-        self._retire_former(host, name)
+        ray_removal.retire_former(host, name, host.marker.get(self.key) or {})
         if running:
             service.UNFINISHED.append(lambda: host.service_manager.start_soon(host, name))
         try:
@@ -179,6 +184,7 @@ class RayNode(Resource):
             ray_checks.check_ports(host, wanted["ports"])
             self._note(host, wanted["temp_dir"])
             self._hand_over(host)
+            ray_token.put(host, wanted, self.params["head"])
             service.write_spec(host, name, wanted)
             host.service_manager.define(host, name)
             host.doing("starting Ray")
@@ -202,14 +208,6 @@ class RayNode(Resource):
         made = bool(entry["made_temp_dir"]) if same else not os.path.isdir(temp_dir)
         kind = host.service_manager.kind
         host.marker.put(self.key, {"manager": kind, "temp_dir": temp_dir, "made_temp_dir": made})
-
-    def _retire_former(self, host: Host, name: str) -> None:
-        """Take the node from another service manager that has kept it until now."""
-        kind = (host.marker.get(self.key) or {}).get("manager", host.service_manager.kind)
-        if kind != host.service_manager.kind:
-            former = host.platform.choose_manager(kind)
-            former.stop(host, name)
-            former.undefine(host, name)
 
     def _await(self, host: Host, wanted: Spec, seen: List[Node]) -> None:
         """Wait until the node is in the cluster; the ones that were seen before are no proof."""
@@ -238,6 +236,7 @@ class RayNode(Resource):
         host.doing("going back to %s" % ray_spec.versions(former))
         told, known = ray_spec.did_not_come_up(failed, former, failure)
         try:
+            former = ray_token.settled(host, former, now, self.params["head"])
             self._start(host, former, running=True)
             self._await(host, former, seen)
         except Exception as second:
@@ -287,7 +286,7 @@ class RayNode(Resource):
         name = service.service_name(host)
         entry = host.marker.get(self.key) or {}
         host.doing("stopping Ray")
-        self._retire_former(host, name)
+        ray_removal.retire_former(host, name, entry)
         self._stop(host, name)
         host.service_manager.undefine(host, name)
         ray_removal.remove_temp_dir(host, entry or {"temp_dir": host.temp_dir(), "made_temp_dir": True})
@@ -307,7 +306,8 @@ class RayHead(RayNode):
     """Names the hosts whose nodes can't come along because the run is limited."""
 
     def nodes(self, host: Host, spec: Spec, max_age: float = 0.0) -> Optional[List[Node]]:
-        return fetch_nodes(spec.get("dashboard") or self.params["dashboard"], max_age)
+        address = spec.get("dashboard") or self.params["dashboard"]
+        return fetch_nodes(address, max_age, tokens=ray_token.shown_to_ray(host))
 
     def _check(self, host: Host, now: Optional[Spec], wanted: Spec, seen: List[Node]) -> None:
         from provisioner.remote.resources import ray_checks
@@ -366,9 +366,11 @@ class RayWorker(RayNode):
     def nodes(self, host: Host, spec: Spec, max_age: float = 0.0) -> Optional[List[Node]]:
         try:
             args = {"dashboard": spec.get("dashboard") or self.params["dashboard"], "max_age": max_age}
-            nodes: Optional[List[Node]] = host.wire.ask(self.params["head"], "nodes", args, 30.0)
+            answer = host.wire.ask(self.params["head"], "nodes", args, 30.0)
         except Failure:
             return None
+        self._token = answer["token"]
+        nodes: Optional[List[Node]] = answer["nodes"]
         return nodes
 
     def _check(self, host: Host, now: Optional[Spec], wanted: Spec, seen: List[Node]) -> None:
@@ -379,24 +381,5 @@ class RayWorker(RayNode):
         ray_checks.check_reachable(wanted["gcs"], self.params["head"])
 
     def _destination(self, host: Host, now: Optional[Spec]) -> Optional[Spec]:
-        """Return the newest of this host that fits what the head will run.
-
-        What fits already stays if it has gone back before, or if it was there before what the head leaves.
-        """
         head: Optional[Spec] = host.wire.ask(self.params["head"], "destination", None, 60.0)
-        if now is None or head is None:
-            return None
-        is_fit = "versions" in now and ray_spec.fits(now, head)
-        was_there = now.get(ray_history.REVERTED) or ray_history.since(host, now) < head["since"]
-        former = ray_history.newest(
-            host,
-            lambda spec: ray_spec.fits(tls.carried(spec, now), head) and spec["environment"] != now.get("environment"),
-        )
-        if is_fit and (was_there or former is None):
-            return dict(now, dashboard=head["dashboard"])
-        if former is None:
-            raise Failure(
-                "%s, to which the head goes back, is not on this host" % ray_spec.versions(head),
-                "leave this host out with --limit, or declare that version and `provision apply`",
-            )
-        return dict(tls.carried(former, now), dashboard=head["dashboard"], **{ray_history.REVERTED: True})
+        return ray_history.fitting(host, now, head) if now and head else None

@@ -9,6 +9,7 @@ from provisioner.remote import prove, service, tls
 from provisioner.remote.failure import Failure
 from provisioner.remote.host import MARK
 from provisioner.remote.resource import Resource
+from provisioner.remote.resources import ray_token
 from provisioner.remote.resources.ray_state import fetch_nodes
 
 TYPE_CHECKING = False
@@ -66,7 +67,7 @@ class RayProof(Resource):
         deadline = time.monotonic() + JOIN_LIMIT
         while True:
             alive: Dict[str, str] = {}
-            for node in fetch_nodes(self.params["dashboard"]) or []:
+            for node in fetch_nodes(self.params["dashboard"], tokens=ray_token.shown_to_ray(host)) or []:
                 if node["alive"] and node["host"] in wanted:
                     alive.setdefault(node["host"], node["id"])
             missing = [name for name in wanted if name not in alive]
@@ -80,7 +81,8 @@ class RayProof(Resource):
     def _prove(self, host: Host, nodes: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
         python = self.params.get("python") or host.platform.interpreter_of(host.environment(self.params["environment"]))
         argv = [python, "-I", prove.__file__, self.params["gcs"], json.dumps(nodes)]
-        env = dict(self.params["env"], **{MARK: host.root})
+        mine = {MARK: host.root, ray_token.VALUE: ""}  # not one of this session's, for another cluster
+        env = dict(self.params["env"], **mine, **ray_token.variables(host, self.params["env"]))
         code, output = host.platform.run(argv, PROOF_LIMIT, env)
         for line in reversed(output.splitlines()):
             if line.startswith(prove.RESULT):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 
-from provisioner.remote import folders, service
+from provisioner.remote import folders, secrets, service
 from provisioner.remote.failure import Failure
 from provisioner.remote.files import remove_tree, unlink
+from provisioner.remote.resources import ray_spec, ray_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,15 @@ def end_leftovers(host: Host) -> None:
         raise Failure("Ray's processes %s can't be ended" % host.own_processes(), "reboot the host")
 
 
+def retire_former(host: Host, name: str, entry: Dict[str, Any]) -> None:
+    """Take the node from another service manager that has kept it until now, as its marker's entry says."""
+    kind = entry.get("manager", host.service_manager.kind)
+    if kind != host.service_manager.kind:
+        former = host.platform.choose_manager(kind)
+        former.stop(host, name)
+        former.undefine(host, name)
+
+
 def remove_temp_dir(host: Host, entry: Dict[str, Any]) -> None:
     """Remove the folder of Ray's sessions that a marker's entry names, if we made it.
 
@@ -42,7 +52,10 @@ def remove_temp_dir(host: Host, entry: Dict[str, Any]) -> None:
 
 
 def remove_folders(host: Host) -> None:
-    """Remove the specification, the launcher, the logs and the state; Failure if something there can't be removed."""
+    """Remove the specification, the launcher, the logs, the state and what of it is secret; Failure if something there
+    can't be removed."""
+    for name in (ray_token.NAME, ray_spec.KEY):
+        secrets.forget(host, name)
     own = service.service_name(host)
     if service.shared_with(host, own):
         _remove_all_but(host.path("service"), service.kept_for(host, own))

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import os
 
-from provisioner.remote import service, tls
+from provisioner.remote import secrets, service, tls
 from provisioner.remote.host import MARK
+from provisioner.remote.resources import ray_token
+from provisioner.remote.resources.ray_state import CONFIG_LABEL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     Spec = Dict[str, Any]
 
+KEY = "label-key"
+"""The secret that ``config_of`` works with."""
 MATCH_LEVEL = "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL"
 """Set to ``minor`` it has Ray take nodes whose Python differs in the patch version (2.51.0 and newer)."""
 
@@ -28,9 +32,10 @@ def declared(host: Host, params: Dict[str, Any]) -> Spec:
     python = host.platform.interpreter_of(folder)
     scripts = os.path.dirname(python)
     temp_dir = params.get("temp_dir") or host.temp_dir()
-    arguments = [*_with_os(params["arguments"], host.platform.os), "--temp-dir=" + temp_dir]
+    config, mark = config_of(host, params), {MARK: host.root}
+    arguments = [*_with_os(params["arguments"], host.platform.os, config), "--temp-dir=" + temp_dir]
     # The dashboard's sockets would stay behind in /tmp.
-    env = dict(host.platform.temporary(temp_dir), **params["env"], **{MARK: host.root})
+    env = dict(host.platform.temporary(temp_dir), **params["env"], **ray_token.variables(host, params["env"]), **mark)
     certificate = tls.complete(host, env) if params.get("tls") else None
     argv = [*host.platform.command_of(folder, "ray"), "start", *arguments]
     if params.get("redis"):
@@ -46,7 +51,7 @@ def declared(host: Host, params: Dict[str, Any]) -> Spec:
         "log": service.log_path(host, service.service_name(host)),
         "temp_dir": temp_dir,
         "environment": folder,
-        "config": params["config"],
+        "config": config,
         "versions": host.versions(params["versions"]),
         "node_ip": params["node_ip"],
         "ports": params["ports"],
@@ -57,6 +62,27 @@ def declared(host: Host, params: Dict[str, Any]) -> Spec:
     }
 
 
+def config_of(host: Host, params: Dict[str, Any]) -> str:
+    """Return what the label ``provision/config`` is to say, which everybody in the cluster can read.
+
+    If there are secrets among what the node is started with, it depends on these too, by a key that only this host has
+    (see ``seal``): a mere hash could be tried out against guesses. Without the key nothing was started with them yet.
+    """
+    config = str(params["config"])
+    if not params["secret"]:
+        return config
+    spec = {"argv": params["arguments"], "env": params["env"], "python": ""}
+    values = sorted(each for each in _facets(spec).items() if each[0] in params["secret"])
+    key = secrets.original(host, KEY)
+    return "%s-%s" % (config, secrets.sealed(key, repr(values))) if key else config
+
+
+def seal(host: Host, params: Dict[str, Any]) -> None:
+    """Make the key for ``config_of``, if it is needed and not there."""
+    if params["secret"] and secrets.original(host, KEY) is None:
+        secrets.keep(host, KEY, secrets.new())
+
+
 def versions(spec: Spec) -> str:
     """Return Ray's and Python's version as users read them."""
     return "Ray %(ray)s, Python %(python)s" % spec["versions"]
@@ -65,13 +91,16 @@ def versions(spec: Spec) -> str:
 def membership(spec: Spec) -> str:
     """Return in words what nodes of one cluster must have in common, but the head's address."""
     authority = tls.of(spec)["authority"]
-    return versions(spec) + (", TLS of the authority %s" % authority if authority else "")
+    token = ", with its token" if ray_token.is_wanted(spec) else ""
+    return versions(spec) + token + (", TLS of the authority %s" % authority if authority else "")
 
 
 def fits(spec: Spec, other: Spec) -> bool:
     """Tell whether a node that runs the one and a node that runs the other can be in the same cluster."""
     mine, theirs = spec["versions"], other["versions"]
     if spec["gcs"] != other["gcs"] or mine["ray"] != theirs["ray"]:
+        return False
+    if ray_token.is_wanted(spec) != ray_token.is_wanted(other):
         return False
     if tls.of(spec)["authority"] != tls.of(other)["authority"]:
         return False
@@ -107,10 +136,10 @@ def _facets(spec: Spec) -> Dict[str, str]:
         name, _, value = argument.partition("=")
         if name == "--labels":
             labels = _labels(value)
-            found.update({"label " + label: labels[label] for label in labels if label != "provision/config"})
+            found.update({"label " + label: labels[label] for label in labels if label != CONFIG_LABEL})
         else:
             found[name.lstrip("-")] = value or "yes"
-    hidden = tls.VARIABLES if spec.get("tls") else ()
+    hidden = (ray_token.PATH, *(tls.VARIABLES if spec.get("tls") else ()))
     found.update({"env " + name: value for name, value in spec["env"].items() if name not in hidden})
     certificate = tls.of(spec)
     if certificate["id"]:
@@ -132,14 +161,17 @@ def _options(argv: List[str]) -> List[str]:
     return argv[argv.index("start") + 1 :] if "start" in argv else argv
 
 
-def _with_os(arguments: List[str], system: str) -> List[str]:
-    """Return the arguments with the label ``os``, unless there is one: so work can be steered in a mixed cluster."""
-    return [_add_os(each, system) if each.startswith("--labels=") else each for each in arguments]
+def _with_os(arguments: List[str], system: str, config: str = "") -> List[str]:
+    """Return the arguments with the label ``os``, unless there is one: so work can be steered in a mixed cluster; and
+    with the configuration's label as it is on this host."""
+    return [_add_os(each, system, config) if each.startswith("--labels=") else each for each in arguments]
 
 
-def _add_os(argument: str, system: str) -> str:
+def _add_os(argument: str, system: str, config: str) -> str:
     flag, _, text = argument.partition("=")
     labels = dict({"os": system}, **_labels(text))
+    if config and CONFIG_LABEL in labels:
+        labels[CONFIG_LABEL] = config
     if text.startswith("{"):
         import json
 

@@ -13,7 +13,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Tuple
+    from typing import Any, Dict, List, Optional, Sequence, Tuple
 
     Node = Dict[str, Any]
 
@@ -25,7 +25,9 @@ _cache: Dict[Tuple[str, int], Tuple[float, List[Node]]] = {}
 _lock = threading.Lock()
 
 
-def fetch_nodes(dashboard: List[Any], max_age: float = 0.0, timeout: float = 5.0) -> Optional[List[Node]]:
+def fetch_nodes(
+    dashboard: List[Any], max_age: float = 0.0, timeout: float = 5.0, tokens: Sequence[str] = ()
+) -> Optional[List[Node]]:
     """Return the nodes, newest first; None if no dashboard answers.
 
     Each is ``{"id", "ip", "host", "config", "alive", "head", "start"}``; ``host`` is empty without our label.
@@ -33,6 +35,7 @@ def fetch_nodes(dashboard: List[Any], max_age: float = 0.0, timeout: float = 5.0
     Args:
         dashboard: address and port of the dashboard on this host.
         max_age: an answer at most this many seconds old will do.
+        tokens: by which Ray may let us in, the likeliest first.
     """
     address, port = str(dashboard[0]), int(dashboard[1])
     with _lock:
@@ -40,7 +43,7 @@ def fetch_nodes(dashboard: List[Any], max_age: float = 0.0, timeout: float = 5.0
         if known and time.monotonic() - known[0] <= max_age:
             return known[1]
         try:
-            body = _get(address, port, "/api/v0/nodes?limit=10000&detail=true", timeout)
+            body = _get_with(tokens, address, port, "/api/v0/nodes?limit=10000&detail=true", timeout)
             rows = json.loads(body)["data"]["result"]["result"]
             nodes = sorted((_node(row) for row in rows), key=lambda node: -float(node["start"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -62,12 +65,32 @@ def _node(row: Dict[str, Any]) -> Node:
     }
 
 
-def _get(address: str, port: int, path: str, timeout: float) -> bytes:
-    """Return the body of an HTTP/1.0 GET (so never in chunks); ValueError for any status but 200."""
+class Refused(ValueError):
+    """Ray asks for a token, and that was none or another one."""
+
+
+def _get_with(tokens: Sequence[str], address: str, port: int, path: str, timeout: float) -> bytes:
+    """Return the body of a GET with the first token that is taken; ValueError for any status but 200."""
+    for token in tokens[:-1]:
+        try:
+            return _get(address, port, path, timeout, token)
+        except Refused:
+            continue
+    return _get(address, port, path, timeout, tokens[-1] if tokens else "")
+
+
+def _get(address: str, port: int, path: str, timeout: float, token: str = "") -> bytes:
+    """Return the body of an HTTP/1.0 GET (so never in chunks).
+
+    Raises:
+        Refused: no token was sent, or another one than Ray's (401 and 403; _private/authentication of 2.60.0).
+        ValueError: any other status but 200.
+    """
     import socket
 
     # Without a User-Agent, dashboards of older releases (2.48) answer 500: is_browser_request reads it unasked.
-    request = "GET %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: provision\r\n\r\n" % (path, address)
+    request = "GET %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: provision\r\n" % (path, address)
+    request += "Authorization: Bearer %s\r\n\r\n" % token if token else "\r\n"
     with socket.create_connection((address, port), timeout) as connection:
         connection.settimeout(timeout)
         connection.sendall(request.encode("ascii"))
@@ -78,6 +101,9 @@ def _get(address: str, port: int, path: str, timeout: float) -> bytes:
                 break
             pieces.append(piece)
     head, _, body = b"".join(pieces).partition(b"\r\n\r\n")
-    if b" 200 " not in head.split(b"\r\n", 1)[0]:
-        raise ValueError(head[:100].decode("latin-1"))
+    status = head.split(b"\r\n", 1)[0]
+    if b" 401 " in status or b" 403 " in status:
+        raise Refused(status[:100].decode("latin-1"))
+    if b" 200 " not in status:
+        raise ValueError(status[:100].decode("latin-1"))
     return body
