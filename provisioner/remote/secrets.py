@@ -104,7 +104,13 @@ def _write(host: Host, path: str, value: str, account: str) -> None:
     files.replace(aside, path)
 
 
-def flaws(host: Host, path: str, name: str, wanted: str, account: str = "") -> List[Tuple[str, str, str]]:
+def flaws(host: Host, path: str, name: str, value: str, account: str = "") -> List[Tuple[str, str, str]]:
+    """Return (what, before, after) of everything that is wrong with the file of a secret that is known (see
+    ``unlike``)."""
+    return unlike(host, path, name, fingerprint(value), account)
+
+
+def unlike(host: Host, path: str, name: str, wanted: str, account: str = "") -> List[Tuple[str, str, str]]:
     """Return (what, before, after) of everything that is wrong with a secret's file.
 
     Args:

@@ -15,8 +15,6 @@ from provisioner.remote.main import Conversation
 
 from .remote_host import World
 
-ABC = secrets.fingerprint("abc")
-
 
 def mode(path: str) -> int:
     return stat.S_IMODE(os.lstat(path).st_mode)
@@ -42,7 +40,7 @@ def test_kept_for_us_and_admitted_for_ray(tmp_path: Path) -> None:
     assert (mode(kept), mode(path), mode(str(folder))) == (0o600, 0o600, 0o700)
     assert secrets.original(host, "token") == "abc" == secrets.read(path)
     for place, account in ((kept, ""), (path, host.account)):
-        assert secrets.flaws(host, place, "Ray's token", ABC, account) == []
+        assert secrets.flaws(host, place, "Ray's token", "abc", account) == []
     secrets.keep(host, "token", "def")
     assert secrets.original(host, "token") == "def"
     secrets.forget(host, "token")
@@ -81,11 +79,11 @@ def test_what_is_wrong_with_a_secret(tmp_path: Path, change: Callable[[Path], ob
     host = World(tmp_path).host()
     path = secrets.admit(host, "token", "abc")
     change(Path(path))
-    found = secrets.flaws(host, path, "Ray's token", ABC, host.account)
+    found = secrets.flaws(host, path, "Ray's token", "abc", host.account)
     assert [before.startswith(text) for (_, before, _), text in zip(found, told, strict=True)] == [True] * len(told)
     assert not any("abc" in text for each in found for text in each)
     secrets.admit(host, "token", "abc")
-    assert secrets.flaws(host, path, "Ray's token", ABC, host.account) == []
+    assert secrets.flaws(host, path, "Ray's token", "abc", host.account) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -93,9 +91,9 @@ def test_the_copy_belongs_to_rays_account(tmp_path: Path) -> None:
     host = World(tmp_path).host()
     host.account = "nobody"
     path = secrets.admit(host, "token", "abc")
-    assert secrets.flaws(host, path, "Ray's token", ABC, "nobody") == []
+    assert secrets.flaws(host, path, "Ray's token", "abc", "nobody") == []
     os.chown(path, 0, 0)
-    assert secrets.flaws(host, path, "Ray's token", ABC, "nobody") == [
+    assert secrets.flaws(host, path, "Ray's token", "abc", "nobody") == [
         (f"who may use {path}", "0600, of root", "0600, of nobody")
     ]
     host.account = "no-such-account"

@@ -117,10 +117,10 @@ def put(host: Host, spec: Spec, head: str) -> None:
         return
     if host.name == head:
         original = secrets.original_path(host, NAME)
-        if secrets.flaws(host, original, WHAT, of(spec)):
+        if secrets.unlike(host, original, WHAT, of(spec)):
             secrets.keep(host, NAME, value)
         host.shared[_REPLACED] = True
-    if secrets.flaws(host, secrets.copy_path(host, NAME), WHAT, of(spec), host.account):
+    if secrets.unlike(host, secrets.copy_path(host, NAME), WHAT, of(spec), host.account):
         secrets.admit(host, NAME, value)
 
 
@@ -154,7 +154,7 @@ def differences(host: Host, now: Spec, wanted: Spec, head: str, stops: str) -> L
     if found and found[-1]["after"] == A_NEW_ONE:
         return found
     path = secrets.copy_path(host, NAME)
-    return found + [difference("change", *each) for each in secrets.flaws(host, path, WHAT, of(now), host.account)]
+    return found + [difference("change", *each) for each in secrets.unlike(host, path, WHAT, of(now), host.account)]
 
 
 def _of_the_head(host: Host, now: Spec, stops: str) -> List[Difference]:
@@ -163,7 +163,7 @@ def _of_the_head(host: Host, now: Spec, stops: str) -> List[Difference]:
         before = secrets.fingerprint(kept) if kept else "missing"
         return [difference("change", WHAT, before, A_NEW_ONE, stops)]
     path = secrets.original_path(host, NAME)
-    found = [difference("change", *each) for each in secrets.flaws(host, path, WHAT, expected)]
+    found = [difference("change", *each) for each in secrets.unlike(host, path, WHAT, expected)]
     return found + ([difference("change", WHAT, of(now), expected, stops)] if of(now) != expected else [])
 
 
