@@ -87,7 +87,7 @@ def counts(head: Machine) -> tuple[int, int, str]:
         found.extend((number, pid, host) for number, pid, host in map(json.loads, lines))
         return bool(found)
 
-    wait_until(again, "the actor to count", 120, pause=0.5)
+    wait_until(again, "the actor to count", 180, pause=0.5)
     return found[0]
 
 
@@ -169,7 +169,7 @@ def test_a_killed_gcs_costs_nobody_anything(room: Cluster) -> None:
     before, process, host = count(h1)
     node = raylet(h2)
     h1.exec(["pkill", "-9", "-x", "gcs_server"])
-    room.wait_alive("h1", "h2", limit=120)
+    room.wait_alive("h1", "h2", limit=240)
     assert counts(h1) == (before + 1, process, "h2")
     assert (raylet(h2), host) == (node, "h2")
 
@@ -181,7 +181,7 @@ def test_a_head_that_lost_its_power_goes_on(room: Cluster) -> None:
     node = raylet(h2)
     h1.power_cut()
     h1.boot()
-    room.wait_alive("h1", "h2", limit=150)
+    room.wait_alive("h1", "h2", limit=240)
     assert counts(h1) == (before + 1, process, "h2")
     assert raylet(h2) == node
     assert room.check().differences() == []
@@ -278,7 +278,7 @@ def test_on_another_host_it_listens_for_the_head(room: Cluster) -> None:
     seen = contacts(room.machines[:2], lambda: room.apply())
     assert seen == {"h1": (1, 1), "h2": (1, 1)}
     h2.exec(["systemctl", "kill", "-s", "KILL", "redis-lab"])
-    room.wait_alive("h1", "h2", limit=120)
+    room.wait_alive("h1", "h2", limit=240)
     assert room.check().differences() == []
     room.teardown("--purge")
 
@@ -305,7 +305,8 @@ def test_the_package_is_brought_and_taken_away(room: Cluster, tmp_path: Path) ->
     assert listeners(third, 6378) == {"127.0.0.1"}
     assert alone.check().differences() == []
     alone.teardown("--purge")
-    assert third.exec(["dpkg-query", "--show", "redis-server"], check=False).returncode != 0
+    state = ["dpkg-query", "--showformat=${db:Status-Abbrev}", "--show", "redis-server"]
+    assert not third.exec(state, check=False).stdout.startswith("ii")
 
 
 REPOSITORY = """\
