@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test test-fast lint fuzz bench lock clean
+.PHONY: help setup demo demo-stop test test-fast lint audit fuzz load bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,12 @@ lint: setup ## Style, types, and who may import whom
 
 fuzz: setup ## Anything at all as inventories, playbooks, messages and facts: 23,000 examples
 	PROVISION_FUZZ=nightly $(BIN)/python -m pytest -q --timeout 3600 --durations 8 tests/fuzz
+
+load: setup ## 200 sandbox hosts in one apply, three of which fail in different ways
+	PROVISION_LOAD=200 $(BIN)/python -m pytest -q -s tests/sandbox/test_load.py
+
+audit: setup ## Ask PyPI whether anything that is locked has a known hole
+	$(BIN)/python -m tests.audit
 
 bench: setup ## Speed against the floor, on lab hosts
 	$(BIN)/python -m tests.bench

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Set, Tuple
 
+    from provisioner.remote.host import Host
     from provisioner.remote.platforms.base import ServiceManager
 
 
@@ -34,6 +35,11 @@ class Linux(Posix):
             "privileged": self.privileged(),
             "clock": time.time(),
         }
+
+    def findings(self, host: Host) -> List[Dict[str, str]]:
+        from provisioner.remote.platforms.exposure import findings
+
+        return findings(host)
 
     def choose_manager(self, wanted: str) -> ServiceManager:
         if wanted in ("task", "launchd"):
