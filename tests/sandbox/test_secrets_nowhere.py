@@ -202,7 +202,7 @@ NODES = """
   hosts: all
   tasks:
     - name: A file
-      file: {path: "{{ vars.home | default('/nonexistent') }}/x", content: "x"}
+      file: {path: "FOLDER/laid/{{ host.name }}", content: "x"}
     - name: Run the head
       ray_head: {}
       when: {role: head}
@@ -228,7 +228,7 @@ say(type="error", message="unexpected KeyError: " + repr(hello), remedy=hello[:9
 @pytest.mark.parametrize("how", ["from_env", "from_file"])
 def test_a_secret_is_nowhere(how: str, box: Sandbox, tmp_path: Path) -> None:
     room = Room(box, tmp_path, how)
-    (tmp_path / "nodes.yml").write_text(NODES)
+    (tmp_path / "nodes.yml").write_text(NODES.replace("FOLDER", str(tmp_path)))
     said = room.run("check", "inventory.yml", "-v")
     assert "h1: " in said and re.search("h4: unreachable", said), said
     room.run("check", "inventory.yml", "--json", "--playbook", "nodes.yml")
