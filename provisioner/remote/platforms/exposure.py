@@ -27,8 +27,8 @@ LIMIT = 10.0
 """Seconds for nft or iptables to list rules."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 REMEDY = (
-    "let only the cluster's addresses reach them (ufw, firewalld, nftables), or have Ray ask for its token "
-    "(RAY_AUTH_MODE=token)"
+    "let only the cluster's addresses reach them (ufw, firewalld, nftables), and have Ray ask for the cluster's token "
+    "(leave `auth: none` out)"
 )
 
 
