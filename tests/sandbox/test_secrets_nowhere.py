@@ -100,7 +100,7 @@ class Room:
         for number, (way, give) in enumerate(sorted(giving(self.inventory).items())):
             if way not in tried:
                 continue
-            value = secret(number)
+            value = secret(number).replace("ü", "u" if "redis" in way else "ü")  # Redis takes ASCII alone
             self.secrets.append(value)
             give(self._kept(value, number, how))
             if way.endswith("/passphrase"):
@@ -264,12 +264,12 @@ def test_the_search_finds_what_there_is(box: Sandbox, tmp_path: Path) -> None:
     for number in range(25):
         (tmp_path / f"file{number}").write_text("innocent")
     room.search(*MEANT)
-    (tmp_path / "leak").write_text(f"password={secret(3)}")
+    (tmp_path / "leak").write_text(f"password={room.secrets[3]}")
     with pytest.raises(AssertionError, match="leak"):
         room.search(*MEANT)
     with pytest.raises(AssertionError, match="open to others"):
         room.search("leak", *MEANT)
     (tmp_path / "leak").unlink()
-    room.told = json.dumps(secret(2))
+    room.told = json.dumps(room.secrets[2])
     with pytest.raises(AssertionError):
         room.search(*MEANT)
