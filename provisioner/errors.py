@@ -70,3 +70,9 @@ class Unreachable(ProvisionError):
     """A host could not be reached, or would not let us in."""
 
     exit_code = 4
+
+
+class Stopped(ProvisionError):
+    """The user wants the run ended."""
+
+    exit_code = 130

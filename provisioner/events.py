@@ -100,11 +100,15 @@ class TaskFinished(Event):
 
 @dataclass(frozen=True)
 class Notice(Event):
-    """Something the user should know that is no failure; ``host`` may be empty."""
+    """Something the user should know that is no failure; ``host`` may be empty.
+
+    ``urgent``: while it happens, even where everything else is told at the end (``--json``).
+    """
 
     host: str
     message: str
     remedy: str = ""
+    urgent: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,3 +160,5 @@ class RunFinished(Event):
     exit_code: int
     dashboard: str = ""
     next_commands: tuple[tuple[str, str], ...] = ()
+    interrupted: bool = False
+    """The user, or who sent SIGTERM, ended it before its time."""

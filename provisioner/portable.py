@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,16 +17,16 @@ HELD_LIMIT = 3.0
 WINDOWS = os.name == "nt"
 
 
-def join(thread: threading.Thread) -> None:
-    """Wait for the end of a thread, with an ear for Ctrl-C."""
-    while thread.is_alive():
-        thread.join(POLL)
+def operator() -> str:
+    """Return who runs this, and on which machine: ``kim@pc-7``."""
+    import getpass
+    import platform
 
-
-def wait(event: threading.Event) -> None:
-    """Wait for an event, with an ear for Ctrl-C."""
-    while not event.wait(POLL):
-        pass
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # an account without a name, as in some containers
+        name = str(os.getuid()) if hasattr(os, "getuid") else "somebody"
+    return f"{name}@{platform.node() or 'a machine without a name'}"
 
 
 def put_in_place(aside: Path, final: Path) -> None:

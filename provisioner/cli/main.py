@@ -11,10 +11,9 @@ from typing import Any
 import click
 
 from provisioner import __version__
+from provisioner.cli.interrupts import INTERRUPTED, leave_at_once
 from provisioner.errors import InputError, ProvisionError
 from provisioner.portable import WINDOWS, speak_any_language
-
-INTERRUPTED = 130
 
 
 class Program(click.Group):
@@ -33,7 +32,8 @@ def cli() -> None:
 
     \b
     Exit codes: 0 all well, 1 mistake in the input or you said no, 2 check found differences,
-    3 something failed on a host, 4 a host could not be reached, 130 interrupted.
+    3 something failed on a host, 4 a host could not be reached, 5 another run works on the cluster,
+    130 interrupted.
     """
 
 
@@ -68,7 +68,8 @@ def _for_all_hosts(command: Any) -> Any:
 
 _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask before something that runs is stopped or removed.")
 
-
+_turn = click.option("--lock-timeout", type=click.FloatRange(min=0), default=300, show_default=True, metavar="SECONDS",
+                     help="Wait as long for another run on this cluster to end; 0: don't wait.")  # fmt: skip
 _bundle = click.option(
     "--bundle", type=click.Path(), metavar="FILE", help="Take everything from this file; no network but SSH is needed."
 )
@@ -77,6 +78,7 @@ _bundle = click.option(
 @cli.command()
 @_shared
 @_bundle
+@_turn
 @_yes
 def apply(**flags: Any) -> None:
     """Make every host as declared, and prove it."""
@@ -94,6 +96,7 @@ def check(**flags: Any) -> None:
 @cli.command(short_help="Return to the environment that ran before.")
 @_shared
 @_bundle
+@_turn
 @_yes
 def rollback(**flags: Any) -> None:
     """Return to the environment that ran before: head, then workers, then a task on every node.
@@ -107,6 +110,7 @@ def rollback(**flags: Any) -> None:
 @cli.command(short_help="Stop Ray and undo what apply did.")
 @_shared
 @_bundle
+@_turn
 @_yes
 @click.option("--purge", is_flag=True, help="Remove the environments and everything else of ours as well.")
 def teardown(**flags: Any) -> None:
@@ -222,6 +226,7 @@ def token_show(**flags: Any) -> None:
 @token.command("rotate")
 @_for_all_hosts
 @_bundle
+@_turn
 @_yes
 def token_rotate(**flags: Any) -> None:
     """Replace the token on all nodes: an `apply` that restarts the head with a new one, and then the workers.
@@ -286,6 +291,10 @@ def completion(shell: str) -> None:
 
 def main() -> None:
     """Run ``provision`` and exit; whatever happens is said in a sentence."""
+    leave_at_once(_main)
+
+
+def _main() -> None:
     speak_any_language()
     try:
         cli(prog_name="provision", standalone_mode=False)

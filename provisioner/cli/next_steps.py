@@ -47,6 +47,11 @@ def next_commands(
     if code in (3, 4):
         hint = "look again" if verb == "check" else "it goes on where it stopped"
         return ((f"provision {verb} {same}", f"once the cause is gone: {hint}"),)
+    if code == 5:
+        return ((f"provision {verb} {same}", "once the other run has ended"),)
+    if code == 130:
+        back = ((f"provision apply {same}", "bring back what is gone"),) if verb == "teardown" else ()
+        return ((f"provision {verb} {same}", "look again" if verb == "check" else "go on where it stopped"), *back)
     if verb == "check":
         return ((f"provision apply {same}", "make it so"),) if code == 2 else ()
     if code != 0:

@@ -6,13 +6,15 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
+from provisioner.cli.interrupts import INTERRUPTED, Interrupts
 from provisioner.cli.next_steps import dashboard_address, next_commands, shown
-from provisioner.errors import InputError, ProvisionError
-from provisioner.events import Difference, Notice, RunFinished, RunStarted, Verb
+from provisioner.errors import InputError, ProvisionError, Stopped
+from provisioner.events import Difference, Event, Notice, RunFinished, RunStarted, Verb
 from provisioner.inventory.load import find_inventory, load_inventory
 from provisioner.inventory.model import Inventory
 from provisioner.playbook.load import default_playbook, load_playbook
@@ -36,6 +38,10 @@ def run_verb(name: str, flags: Flags) -> int:
         if not flags["as_json"]:
             raise
         return _told_as_json(verb, error)
+    except KeyboardInterrupt:
+        if not flags["as_json"]:
+            raise
+        return _told_as_json(verb, Stopped("interrupted before any host was contacted"))
     with open_reports(
         verb=verb, cluster=inventory.cluster, json=flags["as_json"], verbose=flags["verbose"],
         secrets=inventory.secrets(),
@@ -44,10 +50,15 @@ def run_verb(name: str, flags: Flags) -> int:
         reports.emit(RunStarted(0.0, verb, inventory.cluster, shown(file), chosen, reports.log))
         for message, remedy in auth.remarks(inventory) if verb != "teardown" else ():
             reports.emit(Notice(0.0, "", message, remedy))
-        code: int = run.execute(reports.emit, _asker(reports, as_json=flags["as_json"]), reports.hide)
+        with Interrupts() as interrupts:
+            ask = _asker(reports, interrupts, as_json=flags["as_json"])
+            emit = _telling_aside(reports) if flags["as_json"] else reports.emit
+            code: int = run.execute(emit, ask, reports.hide, lambda: interrupts.count)
+        if code == INTERRUPTED:
+            _tell_of_ray(run, shown(file))
         address = dashboard_address(inventory) if verb in ("apply", "rollback") and run.head_is_well() else ""
         following = next_commands(verb, code, inventory, file, flags, run.may_be_repeated())
-        reports.emit(RunFinished(run.now(), verb, code, address, following))
+        reports.emit(RunFinished(run.now(), verb, code, address, following, code == INTERRUPTED))
     return code
 
 
@@ -84,6 +95,7 @@ def _prepare(verb: Verb, inventory: Inventory, limit: tuple[str, ...], flags: Fl
         purge=bool(flags.get("purge")),
         accept_new_host_keys=flags["accept_new_host_keys"],
         rotate=bool(flags.get("rotate")),
+        lock_timeout=flags.get("lock_timeout", 0.0),
     )
     artifacts = Artifacts(options=inventory.artifacts)
     if verb in ("apply", "check"):  # what stands must come down or go back, whatever is declared now
@@ -100,11 +112,37 @@ def _told_as_json(verb: Verb, error: ProvisionError) -> int:
     with open_reports(verb=verb, cluster="", json=True) as reports:
         where = f"{error.place}: " if error.place else ""
         reports.emit(Notice(0.0, error.host, where + error.message, error.remedy))
-        reports.emit(RunFinished(0.0, verb, error.exit_code))
+        interrupted = error.exit_code == INTERRUPTED
+        reports.emit(RunFinished(0.0, verb, error.exit_code, interrupted=interrupted))
     return error.exit_code
 
 
-def _asker(reports: Reports, as_json: bool) -> Callable[[tuple[Difference, ...]], bool]:
+def _telling_aside(reports: Reports) -> Callable[[Event], None]:
+    """Have what somebody at a terminal must know at once told there, too: the document comes at the end."""
+    import click
+
+    from provisioner.report.text import clean, flat
+
+    def tell(event: Event) -> None:
+        reports.emit(event)
+        if isinstance(event, Notice) and event.urgent:
+            click.echo(f"provision: {flat(clean(reports.redact(f'{event.message}; {event.remedy}')))}", err=True)
+
+    return tell
+
+
+def _tell_of_ray(run: Any, inventory: str) -> None:
+    """Say where Ray is stopped now: a run that was ended half-way may have stopped it to start it anew."""
+    stopped, unknown = run.stopped_rays()
+    if stopped:
+        again = f"`provision apply {inventory}` starts it"
+        run.notice("", f"Ray is stopped now on {', '.join(stopped)}", again)
+    if unknown:
+        look = f"`provision check {inventory}` looks"
+        run.notice("", f"whether Ray runs on {', '.join(unknown)} is not known", look)
+
+
+def _asker(reports: Reports, interrupts: Interrupts, as_json: bool) -> Callable[[tuple[Difference, ...]], bool]:
     """Return what asks the user before something is stopped; without a terminal the answer is no."""
 
     def ask(stopping: tuple[Difference, ...]) -> bool:
@@ -114,10 +152,11 @@ def _asker(reports: Reports, as_json: bool) -> Callable[[tuple[Difference, ...]]
 
         from provisioner.report.text import clean, flat
 
-        with reports.suspend():
+        with reports.suspend(), interrupts.asking(), suppress(click.Abort):
             for what in dict.fromkeys(difference.stops for difference in stopping if difference.stops):
                 click.echo(f"This stops {flat(clean(reports.redact(what)))}.")
             return click.confirm("Go on?", default=False)
+        return False
 
     return ask
 

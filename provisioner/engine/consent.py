@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from provisioner import portable
 from provisioner.events import Difference
 
 
@@ -21,7 +20,8 @@ class Consent:
         self._stopping: list[Difference] = []
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
-        self._ready = threading.Event()
+        self.ready = threading.Event()
+        """Set when every host has settled; each host's observation has a limit of its own."""
         self.decision: bool | None = True if given else None
 
     def listen(self, wake: Callable[[], None]) -> None:
@@ -41,14 +41,10 @@ class Consent:
             self._unsettled.discard(host)
             self._stopping.extend(stopping)
             if not self._unsettled:
-                self._ready.set()
+                self.ready.set()
 
     def question(self) -> tuple[Difference, ...]:
-        """Wait until every host has settled and return what would be stopped.
-
-        The wait ends because every host's observation has a limit of its own.
-        """
-        portable.wait(self._ready)
+        """Return what would be stopped."""
         return tuple(self._stopping)
 
     def decide(self, granted: bool) -> None:

@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 from provisioner.declaration import Declaration
 from provisioner.engine import remarks
 from provisioner.engine.census import UNSUPPORTED
-from provisioner.engine.deliveries import Deliveries
+from provisioner.engine.ear import Ear
 from provisioner.engine.gates import Gate, Gates
-from provisioner.engine.line import Line
-from provisioner.engine.manners import Manners
 from provisioner.engine.outcome import Outcome
-from provisioner.engine.questions import Questions
 from provisioner.engine.shared import Shared
-from provisioner.errors import HostFailed, ProvisionError, Unreachable
+from provisioner.errors import HostFailed, ProvisionError, Stopped
 from provisioner.events import (
     Difference,
-    Doing,
     Event,
     Finding,
     HostConnected,
     HostFinished,
     HostObserved,
-    NodeProven,
     Notice,
-    StillDoing,
     TaskFinished,
-    TaskStarted,
     Verb,
 )
 from provisioner.transport.session import NothingThere, open_session
 
 Message = dict[str, Any]
 
-TELL = 10.0
-"""Seconds between two words to the user about a task that goes on."""
 END_LIMIT = 60.0
 """Seconds for a host to say goodbye; it only has small things to tidy up."""
 PURGE = "Remove everything"
 FIRST_CONTACT = "First contact"
+STOP_LIMIT = 30.0
+"""Seconds for a host to finish or undo what it is doing when the user wants the run ended."""
 OBSERVE_LIMIT = 120.0
 """Seconds for a host to look at everything it has been told."""
 HOUSEKEEPING = {"old_environments"}
@@ -65,24 +57,24 @@ class Conversation:
         self._verb = verb
         self._observer = observer
         self.gates = gates
-        manners = Manners(declaration.host.role, run.names, len(declaration.plays))
-        self._line = Line(declaration.host.name, manners, self._take, self._watch)
-        self._deliveries = Deliveries(declaration.host.name, lambda: self._line.session.wire, self._content)
+        self.outcome = Outcome()
+        self._ear = Ear(run, declaration, self.outcome, self._emit)
+        self._line = self._ear.line
+        self._doing = self._ear.doing
         self._observed: dict[int, list[Message]] = {}
-        self._task: tuple[str, float] | None = None
-        self._idle_since: float | None = None
-        """In a play that was begun, with no task of it going on."""
         self._purged: list[Difference] = []
-        self._last_told = time.monotonic()
-        self._doing_now = ""
+        self._stops: list[str] = []
+        self._untidy = False
+        self._found_dropped: Message | None = None
+        self._leaving = threading.Lock()
         self.host = declaration.host
-        self._questions = Questions(run.answer, declaration.host, self._line.send)
         self.name = declaration.host.name
         self._slot = run.slots if self._is_limited() else threading.Semaphore()
-        self._reached = False
+        self.reached = False
         self.cannot: list[str] = []
         """Why this host can do nothing of the kind, whatever happens meanwhile, and what to do instead."""
-        self.outcome = Outcome()
+        self.ray = ""
+        """Whether Ray runs there now that the run was stopped: runs, stopped, unknown, or "" if there never was any."""
         self.through = threading.Event()
         """Set when all its plays are behind it."""
         self.finished = threading.Event()
@@ -90,7 +82,10 @@ class Conversation:
     def hold(self) -> None:
         """Do everything; never raises. What became of it is in ``outcome``."""
         try:
-            self._converse()
+            try:
+                self._converse()
+            except Stopped:
+                self._break_off()
         except ProvisionError as error:
             self.outcome.fail(error)
         except Exception as error:
@@ -109,12 +104,29 @@ class Conversation:
                 differences = self._observe()
         except NothingThere:
             self._speak_for_it()
-        else:
+            return
+        if self._has_turn(differences):
+            if self._run.turn.is_outdated(self.name):
+                differences = self._observe_again()
+            self._propose(differences)
             self._act(differences)
+
+    def _has_turn(self, differences: tuple[Difference, ...]) -> bool:
+        """Wait until it is settled whose turn it is to change something; tells whether the run may go on."""
+        turn = self._run.turn
+        wants = bool(differences or self._untidy) and not self.cannot
+        turn.observed(self.name, wants and self._verb != "check" and not self._observer)
+        self._line.wait(turn.is_settled)
+        if turn.refusal is None:
+            return True
+        if not self._observer:
+            self.outcome.busy = turn.busy
+            self.outcome.skip(*turn.refusal)
+        return False
 
     def _speak_for_it(self) -> None:
         """Say what there is to say of a host that has nothing of ours, and no Python to say it with."""
-        self._reached = True
+        self.reached = True
         self.outcome.message = "nothing of this cluster is there"
         if self._verb == "check":
             after = f"the host is bare; `apply` brings Python {self.host.python} first"
@@ -126,10 +138,12 @@ class Conversation:
     def _open(self) -> None:
         self._doing("connecting")
         target, become = self._run.target(self.host)
-        hello = {**self._declaration.hello, "run": self._run.number, **self._run.options.wishes(self._verb)}
+        operator = {"who": self._run.who, "verb": self._run.options.verb}
+        wishes = self._run.options.wishes(self._verb)
+        hello = {**self._declaration.hello, "run": self._run.number, "operator": operator, **wishes}
         choice = self._run.choice(self.host, self._doing)
         session = open_session(self._run.connector, target, become, hello, choice, self._doing)
-        self._reached = True
+        self.reached = True
         self._line.connect(session)
         self._run.opened(self.name, session, self._line.send)
 
@@ -143,6 +157,19 @@ class Conversation:
             if self._run.census.unsupported(facts):
                 self._emit(Notice(self._run.now(), "", *UNSUPPORTED))
         observed = self._line.expect("observed", OBSERVE_LIMIT)
+        self._tell_findings(observed.get("findings") or [])
+        return self._compared(observed)
+
+    def _observe_again(self) -> tuple[Difference, ...]:
+        """Look again: what was seen before another run ended may be true no more."""
+        self._doing("looking again")
+        self._line.send({"type": "observe"})
+        self._observed.clear()
+        self.outcome.counts["ok"] = 0
+        return self._compared(self._line.expect("observed", OBSERVE_LIMIT))
+
+    def _compared(self, observed: Message) -> tuple[Difference, ...]:
+        """Take note of what a host says of itself; returns what is not as declared."""
         found = []
         for row in observed["tasks"]:
             self._observed.setdefault(row["play"], []).append(row)
@@ -151,13 +178,21 @@ class Conversation:
                 self.outcome.count("ok")
         self._purged = [Difference(self.name, PURGE, **each) for each in observed.get("purged") or []]
         differences = (*found, *self._purged)
-        self._tell_findings(observed.get("findings") or [])
         self._emit(HostObserved(self._run.now(), self.name, differences))
         self.cannot = observed.get("cannot") or []
-        if observed.get("dropped") and not self._observer:
-            self._run.found_dropped(observed["dropped"])
-        self._run.consent.settle(self.name, differences if self._verb == "teardown" else _stopping(differences))
+        self._untidy = bool(observed.get("untidy"))
+        self._found_dropped = observed.get("dropped")
+        self._stops = [each.stops for each in differences if each.stops]
         return differences
+
+    def _propose(self, differences: tuple[Difference, ...]) -> None:
+        """Have the user asked about what would be stopped."""
+        if self._observer:
+            self._run.consent.settle(self.name)
+            return
+        if self._found_dropped:
+            self._run.found_dropped(self._found_dropped)
+        self._run.consent.settle(self.name, differences if self._verb == "teardown" else _stopping(differences))
 
     def _tell_findings(self, findings: list[Message]) -> None:
         for each in remarks.worth_telling(findings, self._verb):
@@ -202,6 +237,9 @@ class Conversation:
                 self.gates.through(play, self.name, good=True)
                 continue
             if self._gate(index, play) is Gate.SHUT:
+                if self._run.stopping.is_set():
+                    self._note_undone()
+                    return
                 for row in self._observed.get(index, []):
                     if row["differences"]:
                         self.outcome.count("skipped")
@@ -242,11 +280,11 @@ class Conversation:
     def _work(self, index: int) -> bool:
         self._line.wait(lambda: self._slot.acquire(blocking=False))
         try:
-            self._idle_since = time.monotonic()
+            self._ear.work(self._declaration.plays[index])
             self._line.send({"type": "play", "index": index, "changed": self._run.changed.is_set()})
             return bool(self._line.expect("played", None)["ok"])
         finally:
-            self._idle_since = None
+            self._ear.work("")
             self._slot.release()
             self._run.wake_all()
 
@@ -261,130 +299,81 @@ class Conversation:
             self._line.wait(lambda: self._run.others_through(self.name))
 
     def _end(self) -> None:
-        clean = self._verb == "teardown" and self.outcome.trouble is None
+        self._ear.may_stop = False  # it ends anyway
+        clean = self._verb == "teardown" and self.outcome.trouble is None and self._run.turn.is_ours
         purge = clean and self._run.options.purge
         if purge:  # some environments on a slow disk take minutes: watched as a task is
-            self._task, self._last_told = (PURGE, time.monotonic()), time.monotonic()
+            self._ear.begin(PURGE)
         self._line.send({"type": "end", "clean": clean, "purge": self._run.options.purge})
         self._line.expect("bye", None if purge else END_LIMIT)
-        if self._task and self._purged:
+        seconds = self._ear.end()
+        if purge and self._purged:
             done = ", ".join(f"{each.what}: {each.before}" for each in self._purged)
-            seconds = time.monotonic() - self._task[1]
             self.outcome.count("changed")
             self._emit(TaskFinished(self._run.now(), self.name, PURGE, PURGE, "changed", seconds, f"removed {done}"))
-        self._task = None
+
+    def _break_off(self) -> None:
+        """Have the host finish or undo what it is doing, because the user wants the run ended, and say how it is."""
+        self._ear.may_stop = False
+        self.ray = "unknown" if self._stops else ""
+        try:
+            if self.reached:
+                self._line.send({"type": "stop"})
+                told = self._line.expect("stopped", STOP_LIMIT)
+                self.ray = told["ray"] or ("stopped" if self._stops else "")
+        finally:
+            self._note_undone()
+
+    def _note_undone(self) -> None:
+        """Count what was to be done and is not."""
+        rows = [(play, row) for play, rows in sorted(self._observed.items()) for row in rows if row["differences"]]
+        undone = [row["task"] for play, row in rows if (play, row["task"]) not in self._ear.done]
+        for _ in undone:
+            self.outcome.count("skipped")
+        if undone and self._verb != "check":
+            more = f" and {len(undone) - 1} more" if undone[1:] else ""
+            self.outcome.skip(f"stopped before {undone[0]!r}{more} was done")
+        elif not self._observed:
+            self.outcome.skip("stopped before it was looked at")
+
+    def abandon(self) -> None:
+        """Give it up where it is, from another thread: it answers no more, or the user does not want to wait."""
+        if not self.finished.is_set():
+            self.ray = "unknown" if self._stops else ""
+            told = "stopped, and not known how far it came" if self.reached else "stopped before it was reached"
+            self.outcome.skip(told)
+            self._leave()
 
     def _leave(self) -> None:
+        with self._leaving:
+            if self.finished.is_set():
+                return
+            self._say_goodbye()
+            self.through.set()
+            self.finished.set()
+        self._run.wake_all()
+
+    def _say_goodbye(self) -> None:
+        outcome = self.outcome
+        if self._observer and self._run.options.verb == "teardown":
+            outcome.trouble = None  # it was only to keep others out
+        self._run.turn.gone(self.name, outcome.message if outcome.trouble in ("failed", "unreachable") else "")
         self._run.switchboard.gone(self.name)
         self._pass_all_gates(good=False)
         self._run.consent.settle(self.name)
-        self._deliveries.close()
-        self._line.close()
-        outcome = self.outcome
+        self._ear.close()
         if not self._observer or outcome.trouble:
             self._run.emit(
                 HostFinished(
                     self._run.now(), self.name, outcome.status, dict(outcome.counts), outcome.message, outcome.remedy
                 )
             )
-        self.through.set()
-        self.finished.set()
-        self._run.wake_all()
 
     def _pass_all_gates(self, good: bool) -> None:
         if good:
             for play in self._declaration.plays:
                 self.gates.through(play, self.name, good=True)
-        self.gates.gone(self.name, self._reached or self.outcome.trouble == "failed")
-
-    def _watch(self, now: float) -> None:
-        """Limit the task that runs, and tell the user of one that takes its time."""
-        if not self._task:
-            if self._idle_since and now - self._idle_since > OBSERVE_LIMIT:
-                raise HostFailed(f"the host began no task within {OBSERVE_LIMIT:.0f} s", remedy="see its load and disk")
-            return
-        name, since = self._task
-        if now - since > self._run.options.task_timeout:
-            raise HostFailed(
-                f"{name!r} did not end within {self._run.options.task_timeout:.0f} s", remedy="see --timeout"
-            )
-        if now - self._last_told > TELL:
-            self._last_told = now
-            self._emit(StillDoing(self._run.now(), self.name, name, self._doing_now, now - since))
-
-    def _take(self, message: Message) -> None:
-        handler = getattr(self, "_on_" + message["type"], None)
-        if handler is None:
-            raise HostFailed(f"the host sent a message that we don't know: {message['type'][:40]!r}")
-        handler(message)
-
-    def _on_beat(self, message: Message) -> None:
-        """A sign of life, which the wire has noted."""
-
-    _on_ready = _on_beat
-
-    def _on_closed(self, message: Message) -> None:
-        raise Unreachable("the connection broke off", remedy="run the same command again")
-
-    def _on_error(self, message: Message) -> None:
-        task = f"{message['task']}: " if message.get("task") else ""
-        if task:
-            self.outcome.count("failed")
-        raise HostFailed(task + message["message"], remedy=message.get("remedy", ""))
-
-    def _on_doing(self, message: Message) -> None:
-        self._doing_now = message["text"]
-        self._doing(message["text"])
-
-    def _on_task(self, message: Message) -> None:
-        play, task, state = self._declaration.plays[message["play"]], message["task"], message["state"]
-        if state == "started":
-            self._task = (task, time.monotonic())
-            self._last_told, self._doing_now = time.monotonic(), ""
-            self._emit(TaskStarted(self._run.now(), self.name, play, task))
-            return
-        self._task, self._idle_since = None, time.monotonic()
-        self.outcome.count(state)
-        text, remedy = message.get("message", ""), message.get("remedy", "")
-        if state == "changed":
-            self._run.changed.set()
-        if state == "failed":
-            self.outcome.fail(HostFailed(f"{task}: {text}", remedy=remedy))
-        self._emit(TaskFinished(self._run.now(), self.name, play, task, state, message["seconds"], text, remedy))
-
-    def _on_proven(self, message: Message) -> None:
-        if "error" in message:
-            return
-        shown = {key: message[key] for key in ("hostname", "os", "ray", "python", "seconds")}
-        self._emit(NodeProven(self._run.now(), message["host"], **shown))
-
-    def _on_reply(self, message: Message) -> None:
-        self._run.switchboard.reply(message)
-
-    def _on_ask(self, message: Message) -> None:
-        self._questions.take(message)
-
-    def _on_detour(self, message: Message) -> None:
-        self._run.mirror.detour(self.name, message["reason"])
-
-    def _on_need(self, message: Message) -> None:
-        self._deliveries.need(message)
-
-    def _on_enough(self, message: Message) -> None:
-        self._deliveries.enough(message)
-
-    def _content(self, sha256: str) -> Any:
-        """Return what the host may have: a file of its declaration, or one of the packages."""
-        files = self._declaration.files
-        if sha256 in files:
-            return files[sha256]
-        if self._questions.offered(sha256) or (self.name == self._run.mirror.name and self._run.mirror.has(sha256)):
-            return self._run.artifacts.open(sha256)
-        raise HostFailed("the host asks for a file that is none of its own")
-
-    def _doing(self, text: str) -> None:
-        self._run.switchboard.moved(self.name)
-        self._emit(Doing(self._run.now(), self.name, text))
+        self.gates.gone(self.name, self.reached or self.outcome.trouble == "failed")
 
     def _emit(self, event: Event) -> None:
         if not self._observer:

@@ -14,8 +14,15 @@ from provisioner.transport.session import SILENCE, Session
 
 Message = dict[str, Any]
 
-BEAT = 15.0
-"""Seconds between two signs of life to the host."""
+BEAT = 5.0
+"""Seconds between two signs of life to the host, which gives us up after 30."""
+WAITED = {
+    "facts": "to say what it is",
+    "observed": "to look at what it has been told",
+    "bye": "to tidy up at the end",
+    "stopped": "to finish or undo what it was doing",
+}
+"""What a host is waited for, in words, by the message that ends the wait."""
 
 
 class Line:
@@ -37,17 +44,16 @@ class Line:
         self._watch = watch
         self._inbox: queue.Queue[Message] = queue.Queue()
         self._session: Session | None = None
-        self._last_beat = time.monotonic()
+        self._over = threading.Event()
         self._depends = False
         """Waits for something that other conversations do; only then is it worth waking."""
-        self._ended = False
-        """The program on the host has ended: nobody is there to be told of us."""
 
     def connect(self, session: Session) -> None:
         """Begin to read what the host says; HostFailed if that begins badly."""
         self._session = session
         self._inbox.put(self._manners.check(session.first))
         threading.Thread(target=self._read, args=(session,), daemon=True, name=f"read {self._name}").start()
+        threading.Thread(target=self._beat, args=(session,), daemon=True, name=f"beat {self._name}").start()
 
     @property
     def session(self) -> Session:
@@ -78,7 +84,7 @@ class Line:
             return bool(found)
 
         self._depends = False
-        self._pump(lambda: bool(found), is_it, time.monotonic() + limit if limit else None, kind)
+        self._pump(lambda: bool(found), is_it, limit, kind)
         return found[0]
 
     def wait(self, done: Callable[[], bool]) -> None:
@@ -87,6 +93,7 @@ class Line:
         self._pump(done, lambda message: False, None, "")
 
     def close(self) -> None:
+        self._over.set()
         if self._session is not None:
             self._session.close()
 
@@ -96,20 +103,34 @@ class Line:
             while (message := session.wire.receive()) is not None:
                 self._manners.check(message)
                 if message["type"] == "bye" and message.get("left"):
-                    self._ended = True
+                    self._over.set()  # the program has ended: nobody is there to be told of us
                     session.sweep(message["left"])
                 self._inbox.put(message)
         except ProvisionError as error:
             self._inbox.put({"type": "error", "message": error.message, "remedy": error.remedy, "task": ""})
+        self._over.set()
         session.close()  # what is being sent on a link that went dead would keep everybody waiting
         self._inbox.put({"type": "closed"})
 
-    def _pump(
-        self, done: Callable[[], bool], is_it: Callable[[Message], bool], deadline: float | None, kind: str
-    ) -> None:
-        """Take messages from the inbox until ``done()``; keeps the host informed that we are there."""
+    def _beat(self, session: Session) -> None:
+        """Tell the host that we are there. Not in a thread that does anything else: one that tells the user something
+        waits as long as the terminal is held (Ctrl-S, a text that is being marked)."""
+        while not self._over.wait(BEAT):
+            try:
+                session.wire.send({"type": "beat"})
+            except Unreachable:
+                return  # who reads notices it too
+
+    def _pump(self, done: Callable[[], bool], is_it: Callable[[Message], bool], limit: float | None, kind: str) -> None:
+        """Take messages from the inbox until ``done()``."""
+        begun = time.monotonic()
         while not done():
-            self._look_around(deadline, kind)
+            if limit and time.monotonic() - begun > limit:
+                raise HostFailed(
+                    f"the host took more than {limit:.0f} s {WAITED.get(kind, f'to say {kind!r}')}",
+                    remedy="look at its load and disk, then run the same command again",
+                )
+            self._look_around()
             try:
                 message = self._inbox.get(timeout=1.0)
             except queue.Empty:
@@ -117,14 +138,9 @@ class Line:
             if message["type"] != "wake" and not is_it(message):
                 self._take(message)
 
-    def _look_around(self, deadline: float | None, kind: str) -> None:
+    def _look_around(self) -> None:
         now = time.monotonic()
         silent = now - self.session.wire.last_heard
         if silent > SILENCE:
             raise Unreachable(f"the host has been silent for {silent:.0f} s", remedy="is it on, and its link up?")
-        if deadline and now > deadline:
-            raise HostFailed(f"the host did not say {kind!r} in time", remedy="see its load and disk")
         self._watch(now)
-        if now - self._last_beat > BEAT and not self._ended:
-            self._last_beat = now
-            self.send({"type": "beat"})

@@ -127,6 +127,7 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
     "observed": {
         "tasks": _list(_ROW), "dropped": _maybe(_mapping(_word, _MEMBER)), "findings": _maybe(_list(_FINDING, 500)),
         "purged": _maybe(_list(_DIFFERENCE, 500)),
+        "untidy": _maybe(_flag),
         "cannot": _maybe(lambda value: _list(_text, 2)(value) and len(value) in (0, 2)),
     },
     "doing": {"text": _text},
@@ -146,6 +147,7 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
     "detour": {"reason": _text},
     "error": {"message": _text, "remedy": _maybe(_text), "task": _maybe(_text)},
     "bye": {"left": _maybe(_list(_word, 100))},
+    "stopped": {"cut": _text, "ray": _one_of("", "runs", "stopped")},
 }  # fmt: skip
 """Every message that the program on a host sends, and what its fields hold; others are passed over."""
 
@@ -168,6 +170,7 @@ class Manners:
         self._task: str | None = None
         self._proven: set[str] = set()
         self._ends = False
+        self._stops = False
 
     def sent(self, message: Message) -> None:
         """Note what we say, before it is said: what the host may say next depends on it."""
@@ -177,6 +180,8 @@ class Manners:
             self._play = message["index"]
         elif message["type"] == "end":
             self._ends = True
+        elif message["type"] == "stop":
+            self._stops = True
 
     def check(self, message: Message) -> Message:
         """Return a message that may be believed as far as its shape goes.
@@ -234,6 +239,10 @@ class Manners:
         if message["id"] not in self._asked:
             raise _broken("an answer to what it was not asked")
         self._asked.discard(message["id"])
+
+    def _check_stopped(self, message: Message) -> None:
+        if not self._stops:
+            raise _broken("that it has stopped, and nobody wanted that")
 
     def _check_bye(self, message: Message) -> None:
         if not self._ends:

@@ -23,6 +23,8 @@ class RunOptions:
     yes: bool = False
     purge: bool = False
     accept_new_host_keys: bool = False
+    lock_timeout: float = 300.0
+    """Seconds to wait for another run that works on the cluster; 0: none."""
     rotate: bool = False
     """Replace Ray's token, on all nodes."""
 

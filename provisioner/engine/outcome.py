@@ -20,6 +20,8 @@ class Outcome:
     trouble: Status | None = None
     refused: bool = False
     """The user did not let us stop what runs."""
+    busy: bool = False
+    """Another run works on the cluster."""
 
     def count(self, status: str) -> None:
         self.counts[status] = self.counts.get(status, 0) + 1
@@ -43,7 +45,8 @@ class Outcome:
 
 
 def exit_code(outcomes: list[Outcome]) -> int:
-    """Return the run's exit code: 1 refused, 3 failed, 4 unreachable, 2 changes pending (check), else 0."""
+    """Return the run's exit code: 1 refused, 3 failed, 4 unreachable, 5 another run's turn, 2 changes pending
+    (check), else 0."""
     states = {outcome.status for outcome in outcomes}
     if any(outcome.refused for outcome in outcomes):
         return 1
@@ -51,6 +54,8 @@ def exit_code(outcomes: list[Outcome]) -> int:
         return 3
     if "unreachable" in states:
         return 4
+    if any(outcome.busy for outcome in outcomes):
+        return 5
     if "skipped" in states:
         return 3
     return 2 if any(outcome.pending for outcome in outcomes) else 0

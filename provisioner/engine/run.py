@@ -22,9 +22,11 @@ from provisioner.engine.options import RunOptions
 from provisioner.engine.outcome import exit_code
 from provisioner.engine.pythons import Pythons
 from provisioner.engine.shared import Packages
+from provisioner.engine.stop import INTERRUPTED, Stop
 from provisioner.engine.storage import Storage
 from provisioner.engine.supplies import Supplies
 from provisioner.engine.switchboard import Switchboard
+from provisioner.engine.turn import Turn
 from provisioner.errors import HostFailed
 from provisioner.events import Difference, Doing, Event, Notice, Verb
 from provisioner.inventory.model import Host, Inventory, RayOptions, Secret
@@ -35,6 +37,8 @@ from provisioner.transport.connect import Connector
 from provisioner.transport.session import Become, Session
 from provisioner.transport.target import Target
 
+UNDROPPED_LIMIT = 580.0
+"""Seconds for a host that was dropped from the inventory to be taken down; the head, which asks, waits for 600."""
 NOWHERE = RayOptions(options={"node_ip": "0.0.0.0"})  # noqa: S104 - for a node that is only taken down
 """Stands for Ray's options of a host of which the inventory says nothing any more."""
 
@@ -74,12 +78,15 @@ class Run:
         self.slots = threading.Semaphore(max(1, options.concurrency))
         self.switchboard = Switchboard()
         self.changed = threading.Event()
+        self.stopping = threading.Event()
+        self.who = portable.operator()
         self._lock = threading.Lock()
         self._dropped: dict[str, tuple[dict[str, Any], Conversation]] = {}
         told = self._declarations()
+        self.turn = self._turn([declaration.host.name for declaration, _ in told])
         self.mirror = self._mirror(told)
         self._pythons = Pythons(self._inventory, options, artifacts, self.census, self.mirror)
-        self._supplies = Supplies(self._inventory, artifacts, self.mirror, self._doing, self._notice)
+        self._supplies = Supplies(self._inventory, artifacts, self.mirror, self._doing, self.notice)
         self.consent = Consent({declaration.host.name for declaration, _ in told}, given=options.yes)
         gates = self._gates([declaration for declaration, _ in told], options.verb)
         self._conversations = [
@@ -93,6 +100,7 @@ class Run:
         emit: Callable[[Event], None],
         confirm: Callable[[tuple[Difference, ...]], bool],
         hide: Callable[[list[str]], None] = lambda secrets: None,
+        interruptions: Callable[[], int] = lambda: 0,
     ) -> int:
         """Hold all conversations and return the exit code.
 
@@ -100,21 +108,22 @@ class Run:
             emit: takes every event; called from many threads.
             confirm: asked before something that runs is stopped, with all of it; returns the user's decision.
             hide: takes secrets that only hosts knew until now, before any event can speak of them.
+            interruptions: returns how often the user wanted the run ended: once in good order, twice at once.
         """
         self._emit = emit
         self._storage = Storage(self._inventory)
         self._between = Between(self.switchboard.ask, hide)
         self._authority = Authority(self._inventory, self.switchboard.ask, hide)
-        threads = [self._start(talk) for talk in self._conversations]
+        stop = Stop(self, interruptions)
+        for talk in self._conversations:
+            self._start(talk)
         if self.options.verb != "check" and self.consent.decision is None:
-            stopping = self.consent.question()
-            self.consent.decide(confirm(stopping) if stopping else True)
-        for thread in threads:
-            portable.join(thread)
-        for _, talk in list(self._dropped.values()):
-            portable.wait(talk.finished)
+            stop.wait(self.consent.ready)
+            stopping = () if stop.begun else self.consent.question()
+            self.consent.decide(confirm(stopping) if stopping else not stop.begun)
+        stop.wait_for_all()
         self.connector.close()
-        return exit_code([talk.outcome for talk in self._all()])
+        return INTERRUPTED if stop.begun else exit_code([talk.outcome for talk in self.all()])
 
     def emit(self, event: Event) -> None:
         self._emit(event)
@@ -144,14 +153,39 @@ class Run:
         self.switchboard.connect(name, send)
 
     def wake_all(self) -> None:
-        for talk in self._all():
+        for talk in self.all():
             talk.wake()
 
+    def begin_to_stop(self) -> None:
+        """Have nothing more begun on any host."""
+        self.stopping.set()
+        self.wake_all()
+
+    def stopped_rays(self) -> tuple[list[str], list[str]]:
+        """Return the hosts whose Ray is stopped after a run that was ended before its time, and those of which that is
+        not known."""
+        rays = {talk.name: talk.ray for talk in self.all()}
+        return [name for name in rays if rays[name] == "stopped"], [name for name in rays if rays[name] == "unknown"]
+
+    def is_stopped(self, host: Host) -> bool:
+        """Tell whether the user wants the run ended and a host is needed by no other one any more."""
+        others = (talk for talk in self.all() if talk.name != host.name)
+        needed = host.role == "head" and any(talk.reached and not talk.finished.is_set() for talk in others)
+        return self.stopping.is_set() and not needed
+
+    def notice(self, host: str, message: str, remedy: str) -> None:
+        """Tell the user something that is no failure."""
+        self._emit(Notice(self.now(), host, message, remedy))
+
+    def tell_now(self, message: str, remedy: str) -> None:
+        """Tell the user something about the run that can't wait."""
+        self._emit(Notice(self.now(), "", message, remedy, urgent=True))
+
     def others_finished(self, name: str) -> bool:
-        return all(talk.finished.is_set() for talk in self._all() if talk.name != name)
+        return all(talk.finished.is_set() for talk in self.all() if talk.name != name)
 
     def others_through(self, name: str) -> bool:
-        return all(talk.through.is_set() for talk in self._all() if talk.name != name)
+        return all(talk.through.is_set() for talk in self.all() if talk.name != name)
 
     def answer(self, to: str, what: str, args: Any, asker: Host, moving: Callable[[], None]) -> Any:
         """Answer a host's question, or have another host answer it.
@@ -179,7 +213,7 @@ class Run:
         if what == "limit":
             return sorted(self.options.limit)
         if what == "finished":
-            return [talk.name for talk in self._all() if talk.outcome.trouble is None]
+            return [talk.name for talk in self.all() if talk.outcome.trouble is None]
         raise HostFailed(f"the controller knows nothing of {what!r}")
 
     def found_dropped(self, hosts: dict[str, dict[str, Any]]) -> None:
@@ -211,7 +245,7 @@ class Run:
         for host in self._inventory.hosts:
             if not limit or host.name in limit:
                 found.append((self._declarer.declare(host, verb), False))
-            elif host.role == "head" and verb != "teardown":
+            elif host.role == "head":
                 found.append((self._declarer.declare(host, "check"), True))
         return found
 
@@ -221,13 +255,20 @@ class Run:
         wanted = self._inventory.head.name if options.mirror == "head" else options.mirror
         working = {declaration.host.name: start.node_ip(declaration.host) for declaration, idle in told if not idle}
         name = wanted if wanted in working and self.options.verb == "apply" and len(working) > 1 else None
-        return Mirror(name, working, options.port, self.switchboard.ask, self._notice)
+        return Mirror(name, working, options.port, self._ask_in_turn, self.notice)
+
+    def _ask_in_turn(self, host: str, what: str, args: Any, limit: float, connect: float) -> Any:
+        """Have a host do something for others that may still be without a program."""
+        self.turn.take()
+        return self.switchboard.ask(host, what, args, limit, connect)
 
     def _doing(self, host: str, text: str) -> None:
         self._emit(Doing(self.now(), host, text))
 
-    def _notice(self, host: str, message: str, remedy: str) -> None:
-        self._emit(Notice(self.now(), host, message, remedy))
+    def _turn(self, hosts: list[str]) -> Turn:
+        head = self._inventory.head.name if self.options.verb != "check" else None
+        timeout, ask = self.options.lock_timeout, self.switchboard.ask
+        return Turn(head, hosts, timeout, ask, self.tell_now, self.wake_all)
 
     def _gates(self, told: list[Declaration], verb: Verb) -> Gates:
         hosts: dict[str, set[str]] = {play: set() for play in self._order}
@@ -248,15 +289,16 @@ class Run:
         thread.start()
         return thread
 
-    def _all(self) -> list[Conversation]:
+    def all(self) -> list[Conversation]:
+        """Return every conversation that was begun."""
         return [*self._conversations, *(talk for _, talk in list(self._dropped.values()))]
 
     def _undropped(self) -> dict[str, dict[str, Any]]:
         """Return the dropped hosts that still are what they were, once it is known for all of them."""
         kept = {}
         for name, (how, talk) in list(self._dropped.items()):
-            talk.finished.wait()
-            if talk.outcome.trouble:
+            talk.finished.wait(UNDROPPED_LIMIT)
+            if talk.outcome.trouble or not talk.finished.is_set():
                 kept[name] = how
         return kept
 

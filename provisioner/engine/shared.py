@@ -12,6 +12,7 @@ from provisioner.engine.consent import Consent
 from provisioner.engine.mirror import Mirror
 from provisioner.engine.options import RunOptions
 from provisioner.engine.switchboard import Switchboard
+from provisioner.engine.turn import Turn
 from provisioner.events import Event
 from provisioner.inventory.model import Host
 from provisioner.transport.choice import Choice
@@ -68,6 +69,11 @@ class Shared(Protocol):
     """Held while a host works; not while it waits for others."""
     changed: threading.Event
     """Set as soon as anything was changed on any host."""
+    turn: Turn
+    who: str
+    """Who runs this, and on which machine."""
+    stopping: threading.Event
+    """Set when the user wants the run ended: what is being done is finished, and nothing else is begun."""
 
     def emit(self, event: Event) -> None:
         """Tell the reports."""
@@ -102,6 +108,9 @@ class Shared(Protocol):
 
     def others_through(self, name: str) -> bool:
         """Tell whether no conversation but that host's has any more work to do."""
+
+    def is_stopped(self, host: Host) -> bool:
+        """Tell whether the user wants the run ended and a host is needed by no other one any more."""
 
     def wake_all(self) -> None:
         """Have every conversation look at what it waits for."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import threading
 import time
 
-from provisioner.remote import resource
+from provisioner.remote import resource, turn
+from provisioner.remote.ending import Steps, heed_signals, lost
 from provisioner.remote.failure import Failure, from_exception
+from provisioner.remote.hello import AGAIN, check_hello
 from provisioner.remote.host import Host
 from provisioner.remote.platforms import current
+from provisioner.remote.platforms.base import PASSING
 from provisioner.remote.wire import Wire
 
 TYPE_CHECKING = False
@@ -21,11 +23,6 @@ if TYPE_CHECKING:
     Message = Dict[str, Any]
 
 PROTOCOL = 1
-AGAIN = "run the same version of provision again"
-LEAVE = 300.0
-"""Seconds to end what runs for us when the controller is gone; a node that was stopped is started meanwhile."""
-LOCK_WAIT = 30.0
-"""Seconds to wait for another run that works on this host."""
 ANSWER_WAIT = 30.0
 """Seconds for the controller to say which cluster this is about, before another host can be answered."""
 
@@ -53,10 +50,12 @@ class Conversation:
     """Answers one controller, once."""
 
     def __init__(self) -> None:
-        self.wire = Wire(self.answer, lost)
+        self.wire = Wire(self.answer, lost, self.stop)
         self.plays: List[List[Task]] = []
         self.mode = "check"
-        self._lock_file: object = None
+        self._begun = time.monotonic()
+        self._steps = Steps()
+        self._turn = turn.Turn(lambda: self.wire.heard)
         self._locking = threading.Lock()
         self._greeted = threading.Event()
         self._observed = threading.Event()
@@ -67,19 +66,22 @@ class Conversation:
         hello = self.wire.receive()
         if hello.get("type") != "hello" or hello.get("protocol") != PROTOCOL:
             raise Failure("the controller speaks another protocol", AGAIN)
-        _check_hello(hello)
+        check_hello(hello)
         self.mode = hello["mode"]
+        operator = hello.get("operator")
+        self._turn.operator = operator if isinstance(operator, dict) else {}
         self.host = Host(current(), self.wire, hello)
         self._greeted.set()
         self.facts = dict(self.host.platform.facts(), root=self.host.root, manager=self.host.service_manager.kind)
         self.wire.send({"type": "facts", "facts": self.facts})
-        self.plays = [[Task(task) for task in play["tasks"]] for play in hello["plays"]]
+        self._hello = hello
         self.observe()
         self._observed.set()
         self.obey()
 
     def observe(self) -> None:
         """Look at every task at once; one that can't be observed ends the conversation."""
+        self.plays = [[Task(task) for task in play["tasks"]] for play in self._hello["plays"]]
         self._adopt_orphans()
         rows = []
         for number, play in enumerate(self.plays):
@@ -94,7 +96,21 @@ class Conversation:
                 rows.append({"play": number, "task": task.name, "differences": task.differences})
         shared = self.host.shared
         told = {"type": "observed", "tasks": rows, "dropped": shared.get("dropped"), "cannot": shared.get("cannot")}
-        self.wire.send(dict(told, findings=self._findings(), purged=self._purged()))
+        self.wire.send(dict(told, findings=self._findings(), purged=self._purged(), untidy=self._is_untidy()))
+
+    def _observe_again(self) -> None:
+        """Look as if for the first time: another run has worked here meanwhile."""
+        fresh = Host(self.host.platform, self.wire, self._hello)
+        if "handout" in self.host.shared:
+            fresh.shared["handout"] = self.host.shared["handout"]
+        self.host = fresh
+        self.observe()
+
+    def _is_untidy(self) -> bool:
+        """Tell whether a teardown would tidy up here, even where no task has anything to undo."""
+        names = (*PASSING, "store")
+        left = self.host.purge or any(os.path.exists(self.host.path(name)) for name in names)
+        return self.mode == "teardown" and left
 
     def _purged(self) -> List[Dict[str, str]]:
         """Return what goes at the very end, when every task is undone."""
@@ -141,14 +157,18 @@ class Conversation:
         while True:
             message = self.wire.receive()
             if message["type"] == "end":
+                self._steps.begin("", breaks_off=bool(message.get("purge")), last=True)
                 self._finish(message)
                 return
+            if message["type"] == "observe":
+                self._observe_again()
+                continue
             if message["type"] != "play":
                 raise Failure("the controller wants %r, which this program does not know" % str(message["type"])[:40])
             index = message.get("index")
             if type(index) is not int or not 0 <= index < len(self.plays):
                 raise Failure("the controller wants play %s, of which it said nothing" % str(index)[:40], AGAIN)
-            self._lock()
+            self._lock(turn.LOCK_WAIT)
             self.play(index, bool(message.get("changed")))
 
     def play(self, index: int, changed: bool) -> None:
@@ -173,6 +193,7 @@ class Conversation:
 
     def _work(self, index: int, task: Task) -> bool:
         message = {"type": "task", "play": index, "task": task.name}
+        self._steps.begin(task.name, task.resource.breaks_off)
         self.wire.send(dict(message, state="started"))
         begun = time.monotonic()
         try:
@@ -181,7 +202,8 @@ class Conversation:
             good, report = False, {"state": "failed", "message": failure.message, "remedy": failure.remedy}
         else:
             good, report = True, {"state": "changed", "message": done}
-        self.wire.send(dict(message, seconds=round(time.monotonic() - begun, 3), **report))
+        seconds = round(time.monotonic() - begun, 3)
+        self._steps.end(lambda: self.wire.send(dict(message, seconds=seconds, **report)))
         return good
 
     def _guarded(self, task: Task, act: Callable[[Host], Any]) -> Any:
@@ -193,13 +215,67 @@ class Conversation:
             failure.task = task.name
             raise failure from None
 
-    def _lock(self) -> None:
-        """Let no two runs work on this host's cluster at once, and see what the one before has made."""
+    def _lock(self, wait: float) -> Any:
+        """Let no two runs work on this host's cluster at once, and see what the one before has made.
+
+        Returns what the other run noted there last.
+        """
         with self._locking:
-            if self._lock_file is None:
-                self.host.folder()
-                self._lock_file = self.host.platform.lock(self.host.path("lock"), LOCK_WAIT)
-                self.host.marker.load()
+            if self._turn.held:
+                return None
+            before = self._turn.take(self.host, wait)
+            self.host.marker.load()
+            return before
+
+    def _take_turn(self, args: Message) -> Message:
+        """Have the whole run's turn on the cluster, or say who has it; see engine/turn.py."""
+        own = time.monotonic() - self._begun
+        if self._turn.held:
+            return {"stale": False}
+        try:
+            before = self._lock(float(args["wait"]))
+        except turn.Busy as busy:
+            return {"holder": turn.told(busy.note)}
+        return {"stale": turn.is_stale(before, float(args["age"]), own)}
+
+    def stop(self, halt: bool) -> None:
+        """End in good order, as soon as what is being done now is done, or undone; ``halt``: only begin nothing more,
+        for other hosts may still ask something."""
+        if halt:
+            self._steps.halt()
+            return
+        ray = ""
+
+        def look() -> None:
+            nonlocal ray
+            ray = self._ray()
+
+        cut = self._steps.stop(look)
+        if not cut:
+            look()
+        if self._greeted.is_set() and "handout" in self.host.shared and not cut:
+            self.host.shared["handout"].close()
+        if self._greeted.is_set():
+            self._turn.end(self.host)
+        self.wire.send({"type": "stopped", "cut": cut, "ray": ray})
+        os._exit(0)
+
+    def _ray(self) -> str:
+        """Return whether Ray runs here now: runs, stopped, or nothing if there is none of ours."""
+        from provisioner.remote import service
+
+        if not self._greeted.is_set():
+            return ""
+        if service.UNFINISHED:
+            return "runs"  # it will in a moment
+        name = service.service_name(self.host)
+        try:
+            state = self.host.service_manager.observe(self.host, name)
+        except Exception:
+            return ""
+        if state["active"]:
+            return "runs"
+        return "stopped" if state["defined"] is not None else ""
 
     def _finish(self, message: Message) -> None:
         left: List[str] = []
@@ -207,7 +283,7 @@ class Conversation:
             self.host.shared["handout"].close()
         if message.get("clean") and self.mode == "teardown":
             if os.path.isdir(self.host.root):
-                self._lock()
+                self._lock(turn.LOCK_WAIT)
                 self.host.marker.forget()
             purge = bool(message.get("purge"))
             if purge and self.host.own_processes():
@@ -218,6 +294,7 @@ class Conversation:
             if purge:
                 self.host.doing("removing environments and files that were sent")
             left = self.host.platform.clean(self.host.root, purge)
+        self._turn.end(self.host)
         self.wire.send(dict({"type": "bye"}, **({"left": left} if left else {})))
 
     def refuse(self, failure: Failure) -> None:
@@ -249,8 +326,12 @@ class Conversation:
 
             self._wait_for_hello()
             self._observed.wait(ANSWER_WAIT)  # nothing is made before everything was looked at
-            self._lock()
+            self._lock(turn.LOCK_WAIT)
             return handout.hold(self.host, args)
+        if what == "turn":
+            self._wait_for_hello()
+            self._observed.wait(ANSWER_WAIT)
+            return self._take_turn(args)
         raise Failure("this host knows nothing of %r" % what)
 
     def _keep_authority(self, value: Any) -> None:
@@ -262,7 +343,7 @@ class Conversation:
                 "the cluster has no certificate authority, and %s takes no part in this run" % self.host.name,
                 "apply without --limit: it is kept there",
             )
-        self._lock()
+        self._lock(turn.LOCK_WAIT)
         secrets.keep(self.host, tls.AUTHORITY, str(value))
 
     def _members(self, args: Any) -> Dict[str, Any]:
@@ -281,64 +362,6 @@ class Conversation:
                 "this host was not told within %d s which cluster this is about" % ANSWER_WAIT,
                 "run the command again; if that repeats, look at the connection to this host",
             )
-
-
-def _check_hello(hello: Message) -> None:
-    """Refuse a first message that says less, or something else, than all the rest relies on."""
-
-    def is_task(task: Any) -> bool:
-        return (
-            isinstance(task, dict)
-            and all(isinstance(task.get(name), str) for name in ("name", "resource"))
-            and isinstance(task.get("params"), dict)
-            and isinstance(task.get("when") or {}, dict)
-        )
-
-    plays = hello.get("plays")
-    right = {
-        "mode": hello.get("mode") in ("apply", "check", "rollback", "teardown"),
-        "plays": isinstance(plays, list)
-        and all(isinstance(play, dict) and isinstance(play.get("tasks"), list) for play in plays)
-        and all(is_task(task) for play in plays for task in play["tasks"]),
-    }
-    right.update({name: isinstance(hello.get(name), str) for name in ("cluster", "host")})
-    right.update({name: isinstance(hello.get(name) or "", str) for name in ("root", "account", "service", "python")})
-    wrong = sorted(name for name in right if not right[name])
-    if wrong:
-        raise Failure("what the controller says first is not as it should be: %s" % ", ".join(wrong), AGAIN)
-    if not re.match(r"[A-Za-z0-9][A-Za-z0-9_.-]*$", hello["cluster"]):
-        raise Failure("no cluster has the name %r" % hello["cluster"][:40], AGAIN)
-
-
-def lost() -> None:
-    """The controller is gone: end what runs for us and leave. Everything is safe to interrupt.
-
-    Whatever happens meanwhile, such as an import that another thread is in the middle of: it ends.
-    """
-    late = threading.Timer(LEAVE, os._exit, (1,))
-    late.daemon = True
-    late.start()
-    try:
-        from provisioner.remote.platforms import end_children
-        from provisioner.remote.service import finish
-
-        finish()
-        end_children()
-    finally:
-        os._exit(1)
-
-
-def heed_signals() -> None:
-    """Take the signal that an SSH server may send when it hangs up for what it is, or it would end us and leave our
-    children behind.
-
-    In a thread, because it comes in the middle of anything, such as the start of a program that is not known yet.
-    """
-    import signal
-
-    for name in ("SIGHUP", "SIGTERM"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: threading.Thread(target=lost).start())
 
 
 def main() -> None:

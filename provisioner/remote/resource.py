@@ -45,6 +45,8 @@ class Resource:
     kind = ""
     goes_back = False
     """Whether it takes part in a rollback."""
+    breaks_off = False
+    """Whether it is ended at once when the user wants the run ended: it takes long, and what is done is not lost."""
 
     def __init__(self, params: Dict[str, Any]) -> None:
         self.params = params

@@ -1,7 +1,7 @@
 """The host's end of the conversation: JSON lines on stdin and stdout, and raw bytes where a blob is announced.
 
-Lines are ASCII, so that no code page can hurt them. Whoever the controller is, it is heard at least every 15 seconds
-or given up after ``SILENCE``: a program whose controller vanished must not go on for ever.
+Lines are ASCII, so that no code page can hurt them. Whoever the controller is, it is heard at least every 5 seconds
+or given up after ``SILENCE``: a program whose controller vanished must not go on for ever, for it keeps others out.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 BEAT = 5.0
 """Seconds between two signs of life to the controller."""
-SILENCE = 90.0
+SILENCE = 30.0
 """Seconds without a word from the controller after which the program gives up."""
+LOOK = 1.0
+"""Seconds between two looks at that."""
 STALL = 120.0
 """Seconds without a byte of any file after which a transfer is given up."""
 LONGEST_LINE = 16 * 1024 * 1024
@@ -89,11 +91,19 @@ class Wire:
     Args:
         answer: called in a thread for each ``query`` of the controller; returns the reply's value.
         lost: called when the controller is gone; must end the program.
+        stop: called in a thread when the user wants the run ended: first with True, to begin nothing more, then with
+            False: must end the program.
     """
 
-    def __init__(self, answer: Callable[[str, Any], Any], lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        answer: Callable[[str, Any], Any],
+        lost: Callable[[], None],
+        stop: Callable[[bool], None] = lambda halt: None,
+    ) -> None:
         self._answer = answer
         self._lost = lost
+        self._stop = stop
         self._out = sys.stdout.buffer
         self._lock = threading.Lock()
         self._inbox: queue.Queue[Message] = queue.Queue()
@@ -106,12 +116,14 @@ class Wire:
         """Bytes of files that have come so far."""
         self._buffer = bytearray()
         self._asked = 0
-        self._heard = time.monotonic()
+        self.heard = time.monotonic()
+        """When the controller was last heard (``time.monotonic()``)."""
 
     def start(self) -> None:
         """Begin to listen and to give signs of life."""
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def send(self, message: Message) -> None:
         for name in ("message", "text", "remedy", "error", "reason"):
@@ -189,7 +201,9 @@ class Wire:
         kind = message["type"]
         if kind == "beat":
             return
-        if kind == "blob":
+        if kind in ("halt", "stop"):
+            threading.Thread(target=self._stop, args=(kind == "halt",), daemon=True).start()
+        elif kind == "blob":
             self._pour(message)
         elif kind in ("answer", "moving"):
             self._deliver(message)
@@ -243,9 +257,13 @@ class Wire:
     def _beat(self) -> None:
         while True:
             time.sleep(BEAT)
-            if time.monotonic() - self._heard > SILENCE:
-                self._lost()
             self.send({"type": "beat"})
+
+    def _watch(self) -> None:
+        """Notice that the controller is gone. Not where something is sent: that waits if nobody reads any more."""
+        while time.monotonic() - self.heard <= SILENCE:
+            time.sleep(min(LOOK, SILENCE))
+        self._lost()
 
     def _line(self) -> Optional[bytes]:
         start = 0
@@ -268,6 +286,6 @@ class Wire:
 
     def _fill(self) -> bool:
         data = os.read(0, 1 << 18)
-        self._heard = time.monotonic()
+        self.heard = time.monotonic()
         self._buffer += data
         return bool(data)

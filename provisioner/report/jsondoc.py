@@ -7,6 +7,7 @@ The keys, always all present and in this order::
       "cluster": str,
       "inventory": str,                  # path as the user gave it
       "exit_code": int | null,           # null: the run was broken off
+      "interrupted": bool,               # by Ctrl-C or SIGTERM; hosts that were not waited for have no status
       "log": str,                        # path of the run log, "" if there is none
       "hosts": {                         # by inventory name, in the inventory's order
         "<name>": {
@@ -84,6 +85,7 @@ def document(record: RunRecord) -> dict[str, Any]:
         "cluster": record.cluster,
         "inventory": record.inventory,
         "exit_code": record.exit_code,
+        "interrupted": record.interrupted,
         "log": record.log,
         "hosts": {name: _host(host) for name, host in record.hosts.items()},
         "plan": {"add": plan.add, "change": plan.change, "remove": plan.remove},

@@ -93,6 +93,7 @@ class RunRecord:
     notices: list[Notice] = field(default_factory=list)
     dashboard: str = ""
     next_commands: tuple[tuple[str, str], ...] = ()
+    interrupted: bool = False
 
     @property
     def plan(self) -> Plan:
@@ -130,3 +131,4 @@ class RunRecord:
             case RunFinished():
                 self.verb, self.exit_code = event.verb, event.exit_code
                 self.dashboard, self.next_commands = event.dashboard, event.next_commands
+                self.interrupted = event.interrupted

@@ -10,7 +10,7 @@ from textwrap import dedent
 
 import pytest
 
-from provisioner.engine import conversation
+from provisioner.engine import conversation, ear
 from provisioner.transport import session, starter
 
 from .run_cluster import Cluster, box, cluster
@@ -74,6 +74,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starter, "FIRST_LIMIT", 4.0)
     monkeypatch.setattr(conversation, "OBSERVE_LIMIT", 10.0)
     monkeypatch.setattr(conversation, "END_LIMIT", 5.0)
+    monkeypatch.setattr(ear, "IDLE_LIMIT", 10.0)
 
 
 @pytest.mark.parametrize("what", HOSTILE)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.engine.conversation import Conversation
+from provisioner.engine.ear import Ear
 from provisioner.engine.line import Line
 from provisioner.engine.manners import FIELDS, LONGEST, Manners
 from provisioner.engine.mirror import Mirror
@@ -33,6 +33,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "tasks": [{"play": 0, "task": "T", "differences": [DIFFERENCE]}],
         "dropped": {"w9": {"address": "10.0.0.9", "port": 22, "user": None, "become": True}},
         "findings": [{"message": "m", "remedy": "", "severity": "fine"}], "purged": [DIFFERENCE], "cannot": ["a", "b"],
+        "untidy": False,
     },
     "doing": {"text": "x"},
     "task": {"play": 0, "task": "T", "state": "started"},
@@ -45,11 +46,12 @@ GOOD: dict[str, dict[str, Any]] = {
     "detour": {"reason": "r"},
     "error": {"message": "m", "remedy": "r", "task": ""},
     "bye": {"left": [".provision/program/x"]},
+    "stopped": {"cut": "", "ray": "runs"},
 }  # fmt: skip
 BEGUN = {"type": "task", "play": 0, "task": "T", "state": "started"}
 MAY_LACK = {
-    "observed": {"dropped", "findings", "purged", "cannot"}, "task": {"seconds", "message", "remedy"}, "ask": {"args"},
-    "reply": {"value", "error", "remedy"}, "error": {"remedy", "task"}, "bye": {"left"},
+    "observed": {"dropped", "findings", "purged", "cannot", "untidy"}, "task": {"seconds", "message", "remedy"},
+    "ask": {"args"}, "reply": {"value", "error", "remedy"}, "error": {"remedy", "task"}, "bye": {"left"},
     "proven": {"error"},
 }  # fmt: skip
 
@@ -57,7 +59,7 @@ MAY_LACK = {
 def manners(role: str = "head") -> Manners:
     """Those of a host that was asked question 7, and is told to play 0 and to end."""
     made = Manners(role, frozenset({"h", "w1"}), 1)
-    for message in ({"type": "query", "id": 7}, {"type": "play", "index": 0}, {"type": "end"}):
+    for message in ({"type": "query", "id": 7}, {"type": "play", "index": 0}, {"type": "end"}, {"type": "stop"}):
         made.sent(message)
     return made
 
@@ -305,7 +307,7 @@ def test_questions_are_limited_and_always_answered() -> None:
 
 
 def test_files_of_others_are_not_handed_out() -> None:
-    talk = Conversation.__new__(Conversation)
+    talk = Ear.__new__(Ear)
     talk._declaration = SimpleNamespace(files={SHA: b"mine"})  # type: ignore[assignment]
     talk._questions = SimpleNamespace(offered=lambda sha256: sha256 == "1" * 64)  # type: ignore[assignment]
     mirror = Mirror("m", {"m": "10.0.0.1"}, 0, lambda *_: 0, lambda *_: None)

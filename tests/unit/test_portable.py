@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -70,33 +68,6 @@ def test_a_file_that_somebody_reads_is_waited_for(
         with pytest.raises(PermissionError):
             portable.put_in_place(aside, final)
     assert final.read_bytes() == (b"new" if placed else b"old")
-
-
-def test_waits_end_as_soon_as_they_can() -> None:
-    event, begun = threading.Event(), time.monotonic()
-    thread = threading.Thread(target=event.set)
-    thread.start()
-    portable.wait(event)
-    portable.join(thread)
-    assert time.monotonic() - begun < 5
-
-
-def test_waits_look_up_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wait without a limit is deaf to Ctrl-C on Windows: the handler runs when one returns."""
-    monkeypatch.setattr(portable, "POLL", 0.001)
-
-    class Endless(threading.Event):
-        looks = 0
-
-        def wait(self, timeout: float | None = None) -> bool:
-            assert timeout is not None
-            self.looks += 1
-            if self.looks == 3:
-                raise KeyboardInterrupt
-            return False
-
-    with pytest.raises(KeyboardInterrupt):
-        portable.wait(Endless())
 
 
 @pytest.mark.parametrize("encoding", ["cp949", "cp1252", "ascii", "utf-8"])

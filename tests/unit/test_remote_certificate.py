@@ -67,8 +67,8 @@ class Room:
         talk.host, talk.mode = self.host(to), "apply"
         talk._greeted.set()
         answer = talk.answer(what, args)
-        if talk._lock_file is not None:
-            talk._lock_file.close()  # type: ignore[attr-defined]
+        if talk._turn.held:
+            talk._turn._file.close()  # type: ignore[attr-defined]
         return answer
 
     def host(self, name: str = "w1") -> RemoteHost:

@@ -362,6 +362,7 @@ def test_the_json_document() -> None:
         "cluster": "lab",
         "inventory": "lab.yml",
         "exit_code": 3,
+        "interrupted": False,
         "log": "/state/run.jsonl",
         "hosts": {
             "w2": {**nothing, "proven": proven},

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
-from provisioner.remote.failure import Failure
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
@@ -205,7 +201,7 @@ class Platform:
         """Hold that lock file until the program ends; returns what must be kept alive.
 
         Raises:
-            Failure: another program holds it and still does after ``wait`` seconds.
+            Busy: another program holds it and still does after ``wait`` seconds.
         """
         raise NotImplementedError
 
@@ -364,13 +360,3 @@ def fine(message: str) -> Dict[str, str]:
 def notice(message: str, remedy: str) -> Dict[str, str]:
     """Return a finding that may do harm later."""
     return {"severity": "notice", "message": message, "remedy": remedy}
-
-
-def locked_by(text: str) -> Failure:
-    """Return the Failure for a lock that another run holds, which has written its pid and since when into it."""
-    try:
-        pid, since = text.split()
-        age = "pid %s, for %d s" % (pid, time.time() - float(since))
-    except ValueError:
-        age = "another run of provision"
-    return Failure("another run works on this host (%s)" % age, "wait for it to end, then run the same command again")

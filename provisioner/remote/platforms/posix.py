@@ -11,8 +11,9 @@ import time
 
 from provisioner.remote.failure import Failure, NoProgram
 from provisioner.remote.folders import interpreters, is_brought, programs, remove_if_empty
-from provisioner.remote.platforms.base import OURS, PASSING, Platform, locked_by
+from provisioner.remote.platforms.base import OURS, PASSING, Platform
 from provisioner.remote.platforms.variables import ProfileFile, VariablesFile
+from provisioner.remote.turn import Busy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,20 +71,16 @@ class Posix(Platform):
 
         deadline = time.monotonic() + wait
         while True:
-            file = open(path, "a+", encoding="ascii")  # noqa: SIM115 - held until the program ends
+            file = open(path, "ab")  # noqa: SIM115 - held until the program ends
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is_at(file, path):
-                    break
+                    return file
             except OSError:
                 if time.monotonic() > deadline:
-                    raise _held(file) from None
+                    raise Busy() from None
                 time.sleep(0.2)
             file.close()
-        file.truncate(0)
-        file.write("%d %d" % (os.getpid(), time.time()))
-        file.flush()
-        return file
 
     def temp_dir(self, root: str) -> str:
         """Short, for unix socket paths end at 107 bytes (103 on macOS)."""
@@ -224,17 +221,12 @@ def _account_name(uid: int) -> str:
         return str(uid)
 
 
-def _is_at(file: IO[str], path: str) -> bool:
+def _is_at(file: IO[bytes], path: str) -> bool:
     """Tell whether an open file still is the one at that path: a teardown removes the lock that it holds."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
         return False
-
-
-def _held(file: IO[str]) -> Failure:
-    file.seek(0)
-    return locked_by(file.read())
 
 
 def _real_interpreter() -> str:

@@ -41,6 +41,7 @@ class Environment(Resource):
     """
 
     kind = "environment"
+    breaks_off = True
 
     def observe(self, host: Host) -> List[Difference]:
         found = _complete(host, self.params["id"])

@@ -33,6 +33,7 @@ class OldEnvironments(Resource):
     """
 
     kind = "old_environments"
+    breaks_off = True
 
     def observe(self, host: Host) -> List[Difference]:
         """Tell what will be too much when everything else is as declared: what runs now may be an old one by then."""

@@ -40,6 +40,7 @@ class Python(Resource):
     """
 
     kind = "python"
+    breaks_off = True
 
     def observe(self, host: Host) -> List[Difference]:
         if self.params["source"] == "managed":

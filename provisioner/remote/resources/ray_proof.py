@@ -31,6 +31,7 @@ class RayProof(Resource):
     """
 
     kind = "ray_proof"
+    breaks_off = True
     goes_back = True
 
     def observe(self, host: Host) -> List[Difference]:

@@ -10,7 +10,8 @@ import sys
 import time
 
 from provisioner.remote.failure import Failure
-from provisioner.remote.platforms.base import OURS, PASSING, PROCESSORS, Platform, locked_by
+from provisioner.remote.platforms.base import OURS, PASSING, PROCESSORS, Platform
+from provisioner.remote.turn import Busy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Windows(Platform):
     os = "windows"
 
     def __init__(self) -> None:
-        self._lock_file: Optional[IO[str]] = None
+        self._lock_file: Optional[IO[bytes]] = None
 
     def facts(self) -> Dict[str, Any]:
         from provisioner.remote.platforms.windows.registry import read
@@ -152,14 +153,14 @@ class Windows(Platform):
 
     def lock(self, path: str, wait: float) -> object:
         deadline = time.monotonic() + wait
-        file = open(path, "a+", encoding="ascii")  # noqa: SIM115 - held until the program ends
-        while not _locked(file):
+        while True:
+            file = open(path, "ab")  # noqa: SIM115 - held until the program ends
+            if _locked(file):
+                break
+            file.close()  # or whoever holds it could not remove it
             if time.monotonic() > deadline:
-                raise _held(file)
+                raise Busy()
             time.sleep(0.2)
-        file.truncate(0)
-        file.write("%d %d" % (os.getpid(), time.time()))
-        file.flush()
         self._lock_file = file
         return file
 
@@ -314,7 +315,7 @@ def _processor() -> str:
     return PROCESSORS.get(name, name)
 
 
-def _locked(file: IO[str]) -> bool:
+def _locked(file: IO[bytes]) -> bool:
     """Lock a file until it is closed; tell whether nobody else has."""
     os.lseek(file.fileno(), _LOCKED_BYTE, os.SEEK_SET)
     if sys.platform == "win32":
@@ -326,11 +327,6 @@ def _locked(file: IO[str]) -> bool:
             return False
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     return True
-
-
-def _held(file: IO[str]) -> Failure:
-    os.lseek(file.fileno(), 0, os.SEEK_SET)
-    return locked_by(os.read(file.fileno(), 100).decode("ascii", "replace"))
 
 
 def _own_folders() -> List[str]:

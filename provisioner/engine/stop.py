@@ -1,0 +1,80 @@
+"""The end of a run that the user wants ended: in good order when asked once, at once when asked twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from provisioner import portable
+from provisioner.engine.conversation import STOP_LIMIT, Conversation
+
+INTERRUPTED = 130
+"""Exit code of a run that the user ended."""
+HEAD_LIMIT = 5.0
+"""Seconds that the head, which the others may still need, gets to end after them."""
+
+
+class Stoppable(Protocol):
+    """A run, as far as it is ended here."""
+
+    def all(self) -> Sequence[Conversation]:
+        """Return every conversation that was begun."""
+
+    def begin_to_stop(self) -> None:
+        """Have nothing more begun on any host."""
+
+    def tell_now(self, message: str, remedy: str) -> None:
+        """Tell the user something at once."""
+
+
+class Stop:
+    """Waits with an ear for the user.
+
+    Args:
+        run: what is waited for, and ended.
+        interruptions: returns how often the user wanted the run ended.
+    """
+
+    def __init__(self, run: Stoppable, interruptions: Callable[[], int]) -> None:
+        self._run = run
+        self._interruptions = interruptions
+        self._since = 0.0
+
+    @property
+    def begun(self) -> bool:
+        return self._since > 0
+
+    def wait(self, event: threading.Event) -> bool:
+        """Wait for an event; returns False when the run was ended before."""
+        while not event.wait(portable.POLL):
+            wanted = self._interruptions()
+            if wanted and not self.begun:
+                self._begin()
+            if wanted > 1 or (self.begun and self._is_over()):
+                return False
+        return True
+
+    def wait_for_all(self) -> None:
+        """Wait for every conversation, also for those that begin meanwhile."""
+        while talk := next((talk for talk in self._run.all() if not talk.finished.is_set()), None):
+            if not self.wait(talk.finished):
+                return
+
+    def _begin(self) -> None:
+        self._since = time.monotonic()
+        self._run.tell_now(
+            f"stopping: each host finishes or undoes its current step (within {STOP_LIMIT:.0f} s), no other is begun",
+            "once more Ctrl-C ends it at once",
+        )
+        self._run.begin_to_stop()
+
+    def _is_over(self) -> bool:
+        """Give up those that were never reached, or do not come to an end; tell whether nobody is left."""
+        passed = time.monotonic() - self._since
+        for talk in self._run.all():
+            late = passed > STOP_LIMIT + (HEAD_LIMIT if talk.host.role == "head" else 0.0)
+            if late or not talk.reached:
+                talk.abandon()
+        return all(talk.finished.is_set() for talk in self._run.all())

@@ -1,0 +1,193 @@
+"""One operator at a time: the run's turn on the cluster, held on the head's host (remote/turn.py) until the run ends.
+
+No host is changed before the run has it: all are looked at meanwhile, and wait where they would begin to work. A run
+that changes nothing never asks for it. Whoever had to wait looks again, for what was seen before may be true no more.
+What first contact brings, our program and the interpreter it runs on, needs no turn: it is known by its hash and put
+into its place in one step. Where the head can't be reached nobody can hold it: each host's own lock remains.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from provisioner.errors import HostFailed
+
+Message = dict[str, Any]
+
+ASK_WAIT = 2.0
+"""Seconds that the head tries before it says who has the turn."""
+ANSWER_LIMIT = 60.0
+"""Seconds for the head to say anything at all."""
+CONNECT_LIMIT = 1800.0
+"""Seconds without progress to wait for the head's conversation; it ends by itself much earlier."""
+
+
+class Turn:
+    """Asks for the run's turn when the first host has something to do.
+
+    Args:
+        head: the host that holds it; None: nobody asks (`check`).
+        hosts: every host of the run.
+        timeout: seconds to wait for another run.
+        ask: asks the head: name, what, arguments, limit in seconds, and another for it to connect.
+        tell: tells the user something: message, remedy.
+        wake: called when something may have been decided.
+    """
+
+    def __init__(
+        self,
+        head: str | None,
+        hosts: Iterable[str],
+        timeout: float,
+        ask: Callable[[str, str, Any, float, float], Any],
+        tell: Callable[[str, str], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._head = head
+        self._timeout = timeout
+        self._ask = ask
+        self._tell = tell
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._unseen = set(hosts)
+        self._seen: set[str] = set()
+        self._outdated: set[str] = set()
+        self._asked = False
+        self._decided = threading.Event()
+        self._head_gone = ""
+        self._began = time.monotonic()
+        self.refusal: tuple[str, str] | None = None
+        """Why this run may do nothing, and what to do about it."""
+        self.busy = False
+        """Whether it is another run that is in the way."""
+
+    def observed(self, host: str, wants: bool) -> None:
+        """Note that a host was looked at, and whether there is something to do."""
+        with self._lock:
+            self._unseen.discard(host)
+            if not self._decided.is_set():
+                self._seen.add(host)
+            done = not self._unseen
+        if wants:
+            self._request()
+        elif done:
+            self._wake()
+
+    def gone(self, host: str, reason: str) -> None:
+        """Note that nothing more will come from a host; ``reason`` if that is a misfortune."""
+        with self._lock:
+            self._unseen.discard(host)
+            if host == self._head:
+                self._head_gone = reason or "it has nothing of this cluster"
+            done = not self._unseen
+        if done:
+            self._wake()
+
+    def is_settled(self) -> bool:
+        """Tell whether it is known that the run has its turn, needs none, or gets none."""
+        with self._lock:
+            return self._head is None or self._decided.is_set() or not (self._asked or self._unseen)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the run may change something."""
+        return self._decided.is_set() and self.refusal is None
+
+    def is_outdated(self, host: str) -> bool:
+        """Tell, once, whether a host was looked at before the run had its turn, and may have been changed since."""
+        with self._lock:
+            outdated = host in self._outdated
+            self._outdated.discard(host)
+            return outdated
+
+    def take(self) -> None:
+        """Have the turn, for what must be done on a host before it was looked at.
+
+        Raises:
+            HostFailed: the run gets none.
+        """
+        self._request()
+        self._decided.wait(self._timeout + ANSWER_LIMIT)
+        if not self.is_ours:
+            message, remedy = self.refusal or ("the head does not say whose turn it is", "")
+            raise HostFailed(message, remedy=remedy)
+
+    def _request(self) -> None:
+        with self._lock:
+            if self._asked or self._head is None:
+                return
+            self._asked = True
+        threading.Thread(target=self._obtain, daemon=True, name="turn").start()
+
+    def _obtain(self) -> None:
+        stale = False
+        try:
+            stale = self._wait_for_it()
+        except HostFailed as failure:
+            if self._head_gone:
+                self._go_without(failure)
+            else:
+                self.refusal = f"{self._head} can't keep other runs out: {failure.message}", failure.remedy
+        except Exception as error:
+            self.refusal = f"unexpected {type(error).__name__}: {error}", "please report this"
+        with self._lock:
+            self._outdated = set(self._seen) if stale else set()
+            self._decided.set()
+        self._wake()
+
+    def _wait_for_it(self) -> bool:
+        """Return once the turn is ours, or will not be (``refusal``); tells whether what was seen may be outdated."""
+        assert self._head is not None
+        begun, waited = time.monotonic(), False
+        while True:
+            left = begun + self._timeout - time.monotonic()
+            args = {"wait": max(0.0, min(ASK_WAIT, left)), "age": time.monotonic() - self._began}
+            reply: Message = self._ask(self._head, "turn", args, ANSWER_LIMIT, CONNECT_LIMIT)
+            if "holder" not in reply:
+                return waited or bool(reply.get("stale"))
+            if begun + self._timeout <= time.monotonic():
+                self.busy = True
+                self.refusal = (
+                    f"nothing was done: it is the turn of {described(reply['holder'])}",
+                    f"run the same command again when it has ended; --lock-timeout waits longer than "
+                    f"{self._timeout:.0f} s",
+                )
+                return False
+            if not waited:
+                waited = True
+                self._tell_who(reply["holder"])
+
+    def _tell_who(self, holder: Message) -> None:
+        message = f"waiting for the turn of {described(holder)}"
+        self._tell(message, f"goes on by itself; gives up after {self._timeout:.0f} s (--lock-timeout)")
+
+    def _go_without(self, failure: HostFailed) -> None:
+        if self._head_gone != "it has nothing of this cluster":
+            told = f"no other run is kept out meanwhile: {self._head} can't hold the turn ({self._head_gone})"
+            self._tell(told, "see to it that nobody else works on this cluster until this run has ended")
+
+
+def described(holder: Message) -> str:
+    """Return who has the turn: who, from where, what, since when, and when it was last heard of."""
+    who = holder.get("who") or "another run"
+    whence = f" (from {holder['from']})" if holder.get("from") else ""
+    if "age" not in holder:
+        return f"{who}{whence}"
+    since = time.strftime("%H:%M:%S", time.localtime(time.time() - float(holder["age"])))
+    verb = f"`{holder['verb']}`" if holder.get("verb") else "a run"
+    return (
+        f"{who}{whence}: {verb} since {since} ({lasting(holder['age'])}), "
+        f"last sign of life {lasting(holder['silent'])} ago"
+    )
+
+
+def lasting(seconds: float) -> str:
+    """Return a time as people say it."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
