@@ -40,7 +40,7 @@ class Connector:
         self._timeout = timeout
         self._known = KnownHosts(accept_new)
         self._configs: dict[Path | None, Config] = {}
-        self._gateways: dict[tuple[str, str | None], Connection] = {}
+        self._gateways: dict[tuple[str, str | None], _Gateway] = {}
         self._lock = threading.Lock()
 
     def connect(self, target: Target) -> Connection:
@@ -50,9 +50,11 @@ class Connector:
             Unreachable: says what stands in the way and what to do about it.
         """
         with self._lock:
-            connection = self._build(target)
+            gateway = self._gateway(target)
+            connection = self._build(target, gateway)
+        if gateway:
+            gateway.open(target)
         with _explained(target, connection):
-            self._open_gateway(connection, target)
             connection.open()
         return connection
 
@@ -64,17 +66,16 @@ class Connector:
     def close(self) -> None:
         """Close the connections to jump hosts."""
         for gateway in self._gateways.values():
-            gateway.close()
+            gateway.connection.close()
 
-    def _build(self, target: Target) -> Connection:
+    def _build(self, target: Target, gateway: _Gateway | None) -> Connection:
         config = self._config(target.config)
-        gateway = self._gateway(target) if target.jump else None
         connection = Connection(
             target.address,
             user=target.user,
             port=target.port,
             config=config,
-            gateway=gateway,
+            gateway=gateway.connection if gateway else None,
             connect_timeout=int(self._timeout),
             connect_kwargs=self._credentials(target),
         )
@@ -102,9 +103,10 @@ class Connector:
             self._configs[path] = Config(ssh_config=_ssh_config(path))
         return self._configs[path]
 
-    def _gateway(self, target: Target) -> Connection:
-        """Return the connection to the last jump host of the chain, made once for all hosts behind it."""
-        assert target.jump is not None
+    def _gateway(self, target: Target) -> _Gateway | None:
+        """Return the last jump host of the chain, one for all hosts behind it; None: the host is reached directly."""
+        if not target.jump:
+            return None
         chain = (target.jump, target.user)
         if chain not in self._gateways:
             before, _, last = target.jump.rpartition(",")
@@ -114,7 +116,8 @@ class Connector:
                 target.name, address, user or None, port, target.key, target.passphrase, target.password,
                 before or None, target.known_hosts, target.config,
             )  # fmt: skip
-            self._gateways[chain] = self._build(via)
+            before_it = self._gateway(via)
+            self._gateways[chain] = _Gateway(self._build(via, before_it), before_it)
         return self._gateways[chain]
 
     def _guard(self, connection: Connection, extra: Path | None) -> None:
@@ -123,12 +126,41 @@ class Connector:
         if isinstance(connection.gateway, Connection):
             self._guard(connection.gateway, extra)
 
-    def _open_gateway(self, connection: Connection, target: Target) -> None:
-        if not isinstance(connection.gateway, Connection):
-            return
-        with self._lock, _explained(target, connection.gateway):
-            if not connection.gateway.is_connected:
-                connection.gateway.open()
+
+class _Gateway:
+    """A jump host: connected once, when the first host behind it wants it. One that can't be reached is not tried again
+    for each of the others: a slow one would keep them all waiting in turn.
+
+    Args:
+        connection: to it, not yet open.
+        before: the jump host that it is behind itself.
+    """
+
+    def __init__(self, connection: Connection, before: _Gateway | None) -> None:
+        self.connection = connection
+        self._before = before
+        self._lock = threading.Lock()
+        self._refusal: Unreachable | None = None
+
+    def open(self, target: Target) -> None:
+        """Have it connected, for that host behind it.
+
+        Raises:
+            Unreachable: it can't be, now or when it was tried before.
+        """
+        if self._before:
+            self._before.open(target)
+        with self._lock:
+            if self._refusal:
+                raise Unreachable(self._refusal.message, remedy=self._refusal.remedy, host=target.name)
+            if self.connection.is_connected:
+                return
+            try:
+                with _explained(target, self.connection):
+                    self.connection.open()
+            except Unreachable as refusal:
+                self._refusal = refusal
+                raise
 
 
 def _ssh_config(path: Path | None) -> SSHConfig:

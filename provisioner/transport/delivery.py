@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import posixpath
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,47 +14,13 @@ from paramiko import SFTPClient, SFTPFile, SSHException
 
 from provisioner.errors import HostFailed
 from provisioner.remote.unpacking import opened, safe_members
+from provisioner.transport.patience import SILENCE, answered
 
 Progress = Callable[[int], None]
 """Called with the bytes that are there by now, after every piece."""
 
-SILENCE = 45.0
-"""Seconds that the server may take for one answer, and that nothing may move at all."""
 _PIECE = 32768
 """Bytes of one write: the most that every SFTP server takes."""
-
-
-class Patience:
-    """Closes a connection over which nothing has moved for a while: to write to one whose link is cut takes for ever.
-
-    Args:
-        connection: what is written over.
-        limit: seconds.
-    """
-
-    def __init__(self, connection: Connection, limit: float = SILENCE) -> None:
-        self._connection = connection
-        self._limit = limit
-        self._last = time.monotonic()
-        self._over = threading.Event()
-
-    def moved(self) -> None:
-        """Note that something has moved."""
-        self._last = time.monotonic()
-
-    def __enter__(self) -> None:
-        self._last = time.monotonic()
-        self._over.clear()
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-
-    def _watch(self) -> None:
-        while not self._over.wait(min(1.0, self._limit)):
-            if time.monotonic() - self._last > self._limit:
-                self._connection.transport.close()
-                return
 
 
 def open_sftp(connection: Connection, host: str) -> SFTPClient:
@@ -64,9 +28,11 @@ def open_sftp(connection: Connection, host: str) -> SFTPClient:
 
     Raises:
         HostFailed: the server has none.
+        Unreachable: it says nothing.
     """
     try:
-        sftp: SFTPClient = connection.client.open_sftp()
+        with answered(connection, host, "opening SFTP"):
+            sftp: SFTPClient = connection.client.open_sftp()
     except (SSHException, EOFError) as error:
         if not connection.is_connected:
             raise

@@ -11,6 +11,7 @@ from paramiko import SFTPClient
 
 from provisioner.errors import HostFailed
 from provisioner.transport import delivery
+from provisioner.transport.patience import Patience
 from provisioner.transport.shell import Shell
 from provisioner.transport.systems import System
 
@@ -47,7 +48,7 @@ class Home:
         self.doing = doing
         self._connection = connection
         self._opened = opened
-        self._patience = delivery.Patience(connection)
+        self._patience = Patience(connection)
         self._told = 0.0
 
     @property

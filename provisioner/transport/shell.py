@@ -12,6 +12,7 @@ from fabric import Connection
 from paramiko import Channel, SSHException
 
 from provisioner.errors import HostFailed
+from provisioner.transport.patience import answered
 
 LIMIT = 45.0
 """Seconds that a command may be silent."""
@@ -61,7 +62,8 @@ class Shell:
         channel: Channel = self._connection.transport.open_session(timeout=LIMIT)
         try:
             channel.settimeout(limit)
-            channel.exec_command(command)
+            with answered(self._connection, "", "a command"):
+                channel.exec_command(command)
             channel.shutdown_write()
             out, err = _all(channel.recv), _all(channel.recv_stderr)
             ended = channel.status_event.wait(LIMIT)

@@ -9,6 +9,7 @@ from fabric import Connection
 from paramiko import Channel
 
 from provisioner.errors import HostFailed, Unreachable
+from provisioner.transport.patience import answered
 from provisioner.transport.shell import Shell, last_line
 from provisioner.transport.systems import System
 from provisioner.transport.target import Target
@@ -89,7 +90,8 @@ class Starter:
         """
         channel: Channel = self._connection.transport.open_session(timeout=30)
         channel.settimeout(SILENCE)
-        channel.exec_command(self._sudo() + command)
+        with answered(self._connection, self._target.name, "the command that starts the program"):
+            channel.exec_command(self._sudo() + command)
         said = self._pass_sudo(channel, self._become.password) if self._become and self._become.password else b""
         wire = Wire(channel, self._target.name, said)
         first = self._hear_first(wire)

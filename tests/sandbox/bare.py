@@ -31,7 +31,9 @@ from tests import interpreters
 Make = Callable[..., "Bare"]
 PLATFORM = f"linux-{os.uname().machine}"
 USUAL = ("uname", "getconf", "ls", "rm", "df", "sha256sum", "tar", "gzip")
-HELLO = {"type": "hello", "protocol": 1, "mode": "check", "cluster": "lab", "host": "w1", "service": "process"}
+HELLO = {
+    "type": "hello", "protocol": 1, "mode": "check", "cluster": "lab", "host": "w1", "service": "process", "plays": [],
+}  # fmt: skip
 
 
 class Bare:

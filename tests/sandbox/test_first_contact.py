@@ -17,7 +17,7 @@ import pytest
 from provisioner.errors import Unreachable
 from provisioner.remote.unpacking import unpack
 from provisioner.sandbox import sftp
-from provisioner.transport import delivery, program
+from provisioner.transport import delivery, patience, program
 from provisioner.transport.choice import Choice
 from tests import interpreters
 
@@ -238,7 +238,7 @@ def test_a_link_that_is_cut_while_sending(
 ) -> None:
     """Nothing tells us that it is, and a socket takes what we write until its buffer is full."""
     host, cut = bare(), threading.Event()
-    monkeypatch.setattr(delivery.Patience.__init__, "__defaults__", (1.0,))
+    monkeypatch.setattr(patience.Patience.__init__, "__defaults__", (1.0,))
     write = sftp.OpenFile.write
 
     def stuck(self: sftp.OpenFile, offset: int, data: bytes) -> Any:
