@@ -70,7 +70,7 @@ class Connector:
 
     def _build(self, target: Target, gateway: _Gateway | None) -> Connection:
         config = self._config(target.config)
-        connection = Connection(
+        connection = _Limited(
             target.address,
             user=target.user,
             port=target.port,
@@ -125,6 +125,22 @@ class Connector:
         self._known.prepare(connection.client, _lookup_name(connection), extra)
         if isinstance(connection.gateway, Connection):
             self._guard(connection.gateway, extra)
+
+
+class _Limited(Connection):  # type: ignore[misc] # Fabric has no types
+    """A connection that waits for its jump host to reach the host as long as for any other, not for an hour."""
+
+    def open_gateway(self) -> Any:
+        if not isinstance(self.gateway, Connection):
+            return super().open_gateway()
+        self.gateway.open()
+        place, limit = (self.host, int(self.port)), self.connect_timeout
+        try:
+            return self.gateway.transport.open_channel("direct-tcpip", place, ("", 0), timeout=limit)
+        except SSHException as error:
+            if "Timeout" in str(error):  # paramiko's words for it
+                raise TimeoutError from None
+            raise
 
 
 class _Gateway:

@@ -31,6 +31,20 @@ def test_a_request_that_is_never_answered(request_: str, bare: Make, monkeypatch
     freed.set()
 
 
+def test_a_host_that_its_jump_host_does_not_reach(bare: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jump host waits for it as long as its system does, more than two minutes."""
+    freed = threading.Event()
+    monkeypatch.setattr(Door, "check_channel_direct_tcpip_request", lambda *_: freed.wait(30) and 1, raising=False)
+    ssh = bare().declared().ssh
+    jump = f"{ssh.user}@127.0.0.1:{ssh.port}"
+    target = Target("w1", "10.0.0.9", ssh.user, 22, ssh.key, jump=jump, known_hosts=ssh.known_hosts)
+    begun = time.monotonic()
+    with pytest.raises(Unreachable, match=r"10\.0\.0\.9:22 did not answer in time"):
+        Connector(timeout=2.0).connect(target)
+    assert time.monotonic() - begun < 8
+    freed.set()
+
+
 @pytest.fixture
 def mute() -> Iterator[str]:
     """A port that takes connections and says nothing."""
@@ -42,8 +56,7 @@ def test_a_jump_host_that_says_nothing_is_tried_once_and_delays_nobody_else(mute
     connector, refused = Connector(timeout=2.0), []
 
     def connect(name: str) -> None:
-        target = Target(name=name, address="10.0.0.1", user="ray", port=22, key=None, passphrase=None, password="x",
-                        jump=mute, known_hosts=None, config=None)  # fmt: skip
+        target = Target(name, "10.0.0.1", "ray", 22, password="x", jump=mute)
         try:
             connector.connect(target)
         except Unreachable as error:
