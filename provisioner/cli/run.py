@@ -146,13 +146,13 @@ def _asker(reports: Reports, interrupts: Interrupts, as_json: bool) -> Callable[
     """Return what asks the user before something is stopped; without a terminal the answer is no."""
 
     def ask(stopping: tuple[Difference, ...]) -> bool:
-        if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if as_json or interrupts.count or not (sys.stdin.isatty() and sys.stdout.isatty()):
             return False
         import click
 
         from provisioner.report.text import clean, flat
 
-        with reports.suspend(), interrupts.asking(), suppress(click.Abort):
+        with reports.suspend(), interrupts.asking(), suppress(click.Abort, KeyboardInterrupt):
             for what in dict.fromkeys(difference.stops for difference in stopping if difference.stops):
                 click.echo(f"This stops {flat(clean(reports.redact(what)))}.")
             return click.confirm("Go on?", default=False)

@@ -45,17 +45,17 @@ class Outcome:
 
 
 def exit_code(outcomes: list[Outcome]) -> int:
-    """Return the run's exit code: 1 refused, 3 failed, 4 unreachable, 5 another run's turn, 2 changes pending
-    (check), else 0."""
+    """Return the run's exit code: 5 another run's turn, so nothing was done; 1 refused, 3 failed, 4 unreachable,
+    2 changes pending (check), else 0."""
     states = {outcome.status for outcome in outcomes}
+    if any(outcome.busy for outcome in outcomes):
+        return 5
     if any(outcome.refused for outcome in outcomes):
         return 1
     if "failed" in states:
         return 3
     if "unreachable" in states:
         return 4
-    if any(outcome.busy for outcome in outcomes):
-        return 5
     if "skipped" in states:
         return 3
     return 2 if any(outcome.pending for outcome in outcomes) else 0

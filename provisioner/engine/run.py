@@ -120,7 +120,9 @@ class Run:
         if self.options.verb != "check" and self.consent.decision is None:
             stop.wait(self.consent.ready)
             stopping = () if stop.begun else self.consent.question()
-            self.consent.decide(confirm(stopping) if stopping else not stop.begun)
+            granted = confirm(stopping) if stopping else True
+            stop.look()
+            self.consent.decide(granted and not stop.begun)
         stop.wait_for_all()
         self.connector.close()
         return INTERRUPTED if stop.begun else exit_code([talk.outcome for talk in self.all()])

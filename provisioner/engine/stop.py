@@ -49,12 +49,18 @@ class Stop:
     def wait(self, event: threading.Event) -> bool:
         """Wait for an event; returns False when the run was ended before."""
         while not event.wait(portable.POLL):
-            wanted = self._interruptions()
-            if wanted and not self.begun:
-                self._begin()
+            wanted = self.look()
             if wanted > 1 or (self.begun and self._is_over()):
                 return False
+        self.look()
         return True
+
+    def look(self) -> int:
+        """Begin to stop if the user wants that; returns how often that was said."""
+        wanted = self._interruptions()
+        if wanted and not self.begun:
+            self._begin()
+        return wanted
 
     def wait_for_all(self) -> None:
         """Wait for every conversation, also for those that begin meanwhile."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from provisioner.errors import HostFailed
+from provisioner.errors import HostFailed, ProvisionError, Unreachable
 
 Message = dict[str, Any]
 
@@ -126,9 +126,11 @@ class Turn:
         stale = False
         try:
             stale = self._wait_for_it()
-        except HostFailed as failure:
+        except ProvisionError as failure:
+            if isinstance(failure, Unreachable):  # its link broke while it was asked
+                self._head_gone = self._head_gone or failure.message
             if self._head_gone:
-                self._go_without(failure)
+                self._go_without()
             else:
                 self.refusal = f"{self._head} can't keep other runs out: {failure.message}", failure.remedy
         except Exception as error:
@@ -164,7 +166,7 @@ class Turn:
         message = f"waiting for the turn of {described(holder)}"
         self._tell(message, f"goes on by itself; gives up after {self._timeout:.0f} s (--lock-timeout)")
 
-    def _go_without(self, failure: HostFailed) -> None:
+    def _go_without(self) -> None:
         if self._head_gone != "it has nothing of this cluster":
             told = f"no other run is kept out meanwhile: {self._head} can't hold the turn ({self._head_gone})"
             self._tell(told, "see to it that nobody else works on this cluster until this run has ended")

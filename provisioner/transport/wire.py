@@ -65,6 +65,8 @@ class Wire:
         self._noise = 0
         self._allowance = [float(each) for each in BURST]
         self._counted = time.monotonic()
+        self._cost = (0, 0)
+        """Messages and bytes that the last one counted for."""
         self.last_heard = time.monotonic()
 
     def send(self, message: Message) -> None:
@@ -128,6 +130,11 @@ class Wire:
             if line is None and not self._fill():
                 return None
 
+    def forgive(self) -> None:
+        """Count the last message for nothing: it is what the host was asked for, and as often as that."""
+        self._allowance = [left + cost for left, cost in zip(self._allowance, self._cost, strict=True)]
+        self._cost = (0, 0)
+
     def stderr(self) -> bytes:
         """Return what the host printed as errors, once the conversation is closed."""
         said = self._said
@@ -189,7 +196,8 @@ class Wire:
         """Count what a host says against what it may say."""
         now = time.monotonic()
         passed, self._counted = now - self._counted, now
-        for number, cost in enumerate((1, size)):
+        self._cost = (1, size)
+        for number, cost in enumerate(self._cost):
             left = min(BURST[number], self._allowance[number] + passed * STEADY[number]) - cost
             if left < 0:
                 raise HostFailed(

@@ -258,12 +258,12 @@ def test_a_run_of_hours_is_no_flood(monkeypatch: pytest.MonkeyPatch) -> None:
         assert end.receive() == {"type": "beat"}
 
 
-def heard_by(*messages: Any, first: Any = None) -> tuple[list[Any], ProvisionError]:
+def heard_by(*messages: Any, first: Any = None, judge: Manners | None = None) -> tuple[list[Any], ProvisionError]:
     """What a conversation hears of a host that says this, and how that ends."""
     heard: list[Any] = []
     channel = Host(*(json.dumps(each).encode() + b"\n" for each in messages), ends=False)
     session = SimpleNamespace(wire=Wire(channel, "w1"), first=first or {"type": "beat"}, close=channel.close)  # type: ignore[arg-type]
-    line = Line("w1", manners(), heard.append, lambda now: None)
+    line = Line("w1", judge or manners(), heard.append, lambda now: None)
     try:
         line.connect(session)  # type: ignore[arg-type]
         line.wait(lambda: any(each["type"] in ("error", "closed") for each in heard))
@@ -272,6 +272,17 @@ def heard_by(*messages: Any, first: Any = None) -> tuple[list[Any], ProvisionErr
         return heard, error
     finally:
         channel.close()
+
+
+def test_what_a_host_is_asked_for_is_no_flood() -> None:
+    """A head answers for every worker that waits to be in its list, several times a second."""
+    judge, number = manners(), 2 * wire.BURST[0]
+    for each in range(number):
+        judge.sent({"type": "query", "id": each})
+    replies = [{"type": "reply", "id": each, "value": []} for each in range(number)]
+    heard, error = heard_by(*replies, {"type": "reply", "id": 0, "value": []}, judge=judge)
+    assert [each["type"] for each in heard].count("reply") == number
+    assert "an answer to what it was not asked" in error.message
 
 
 def test_nothing_of_a_message_that_breaks_the_rules_is_heard() -> None:
