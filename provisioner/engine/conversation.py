@@ -107,7 +107,12 @@ class Conversation:
             return
         if self._has_turn(differences):
             if self._run.turn.is_outdated(self.name):
-                differences = self._observe_again()
+                self._line.wait(lambda: self._slot.acquire(blocking=False))
+                try:
+                    differences = self._observe_again()
+                finally:
+                    self._slot.release()
+                    self._run.wake_all()
             self._propose(differences)
             self._act(differences)
 

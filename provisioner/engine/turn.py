@@ -143,13 +143,14 @@ class Turn:
     def _wait_for_it(self) -> bool:
         """Return once the turn is ours, or will not be (``refusal``); tells whether what was seen may be outdated."""
         assert self._head is not None
-        begun, waited = time.monotonic(), False
+        begun, waited = 0.0, False
         while True:
-            left = begun + self._timeout - time.monotonic()
+            left = begun + self._timeout - time.monotonic() if begun else self._timeout
             args = {"wait": max(0.0, min(ASK_WAIT, left)), "age": time.monotonic() - self._began}
             reply: Message = self._ask(self._head, "turn", args, ANSWER_LIMIT, CONNECT_LIMIT)
             if "holder" not in reply:
                 return waited or bool(reply.get("stale"))
+            begun = begun or time.monotonic() - args["wait"]  # not before the head could be asked
             if begun + self._timeout <= time.monotonic():
                 self.busy = True
                 self.refusal = (

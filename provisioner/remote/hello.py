@@ -38,5 +38,5 @@ def check_hello(hello: Message) -> None:
     wrong = sorted(name for name in right if not right[name])
     if wrong:
         raise Failure("what the controller says first is not as it should be: %s" % ", ".join(wrong), AGAIN)
-    if not re.match(r"[A-Za-z0-9][A-Za-z0-9_.-]*$", hello["cluster"]):
+    if not re.match(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z", hello["cluster"]):
         raise Failure("no cluster has the name %r" % hello["cluster"][:40], AGAIN)

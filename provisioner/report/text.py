@@ -15,7 +15,7 @@ MOST = 5
 
 _HARMFUL = re.compile(
     r"[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
-    r"\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+    r"\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 """What moves a cursor, turns the direction of what follows, or can't be seen: all of Unicode's Cc, Cf (but for a few
 signs of Arabic, Kaithi and hieroglyphs, which show), Cs, Zl and Zp, and its invisible letters."""

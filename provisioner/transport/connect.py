@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class Connector:
         self._timeout = timeout
         self._known = KnownHosts(accept_new)
         self._configs: dict[Path | None, Config] = {}
-        self._gateways: dict[tuple[str, str | None], _Gateway] = {}
+        self._gateways: dict[Target, _Gateway] = {}
         self._lock = threading.Lock()
 
     def connect(self, target: Target) -> Connection:
@@ -65,7 +66,9 @@ class Connector:
 
     def close(self) -> None:
         """Close the connections to jump hosts."""
-        for gateway in self._gateways.values():
+        with self._lock:
+            gateways = list(self._gateways.values())
+        for gateway in gateways:
             gateway.connection.close()
 
     def _build(self, target: Target, gateway: _Gateway | None) -> Connection:
@@ -104,10 +107,11 @@ class Connector:
         return self._configs[path]
 
     def _gateway(self, target: Target) -> _Gateway | None:
-        """Return the last jump host of the chain, one for all hosts behind it; None: the host is reached directly."""
+        """Return the last jump host of the chain, one for all hosts that are reached through it with the same key or
+        password; None: the host is reached directly."""
         if not target.jump:
             return None
-        chain = (target.jump, target.user)
+        chain = replace(target, name="", address="", port=None)
         if chain not in self._gateways:
             before, _, last = target.jump.rpartition(",")
             user, _, place = last.rpartition("@")
