@@ -142,8 +142,9 @@ def test_a_silent_controller_loses_its_turn(room: Room) -> None:
     first.signal(signal.SIGSTOP)
     stopped = time.monotonic()
     try:
-        takes(room, 0)
         second = room.start("apply", WORK)
+        assert soon(lambda: "waiting for the turn of" in second.said, 40), second.said
+        takes(room, 0)
         assert second.end() == 0, second.said
         assert SILENCE - 6 < time.monotonic() - stopped < SILENCE + 15
     finally:
@@ -175,10 +176,10 @@ def test_a_program_that_hangs_is_ended_by_whoever_waits(room: Room, monkeypatch:
             aged = {**told, "alive": told["alive"] - 1000.0}
             with path.open("r+b") as file:
                 file.write(json.dumps(aged).encode().ljust(512))
-    takes(room, 0)
     second = room.start("apply", WORK)
+    assert soon(lambda: not any(alive(pid) for pid in holders), 40), second.said
+    takes(room, 0)
     assert second.end(60) == 0, second.said
-    assert not any(alive(pid) for pid in holders)
     assert first.end(60) == 4
 
 
