@@ -112,7 +112,7 @@ class Run:
         """
         self._emit = emit
         self._storage = Storage(self._inventory)
-        self._between = Between(self.switchboard.ask, hide)
+        self._between = Between(self._inventory.hosts, self.switchboard.ask, hide)
         self._authority = Authority(self._inventory, self.switchboard.ask, hide)
         stop = Stop(self, interruptions)
         for talk in self._conversations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,8 +16,11 @@ from provisioner.report.redact import HIDDEN, Redactor
 ANSWERS: dict[str, Any] = {"nodes": [1], "destination": {"gcs": "x"}, "secret": "0123456789abcdef"}
 
 
-def host(role: Any) -> Host:
-    return Host("w1", role, "10.0.0.11", "3.11.9", (), RayOptions())
+HEAD = Host("ctl", "head", "10.0.0.10", "3.11.9", (), RayOptions())
+WORKER = Host("w1", "worker", "10.0.0.11", "3.11.9", (), RayOptions())
+STORE = Host("db", "worker", "10.0.0.12", "3.11.9", (), RayOptions(), keeps_redis=True)
+DROPPED = Host("w9", "worker", "10.0.0.19", "3.11.9", (), RayOptions())
+HOSTS = (HEAD, WORKER, STORE)
 
 
 def between(hidden: list[str], asked: list[tuple[str, str, Any]], **answers: Any) -> Between:
@@ -25,42 +29,52 @@ def between(hidden: list[str], asked: list[tuple[str, str, Any]], **answers: Any
         assert hidden == []
         return {**ANSWERS, **answers}[what]
 
-    return Between(ask, hidden.extend)
+    return Between(HOSTS, ask, hidden.extend)
 
 
 @pytest.mark.parametrize("what", ["nodes", "destination"])
 def test_what_is_no_secret_is_just_carried(what: str) -> None:
     hidden: list[str] = []
-    assert between(hidden, []).carry("ctl", what, {"x": 1}, host("worker")) == ANSWERS[what]
+    assert between(hidden, []).carry("ctl", what, {"x": 1}, WORKER) == ANSWERS[what]
     assert hidden == []
 
 
 def test_a_secret_is_hidden_before_it_is_handed_on() -> None:
     redactor = Redactor()
-    between = Between(lambda *_: "0123456789abcdef", redactor.add)
-    assert between.carry("ctl", "secret", "token", host("worker")) == "0123456789abcdef"
+    between = Between(HOSTS, lambda *_: "0123456789abcdef", redactor.add)
+    assert between.carry("ctl", "secret", "token", WORKER) == "0123456789abcdef"
     told = redactor.event(Notice(0.0, "w1", "its token is 0123456789abcdef"))
     assert told.message == f"its token is {HIDDEN}"
 
 
-REFUSED = [
-    ("a question of ours", "hold", None, "worker"),
-    ("a secret nobody needs", "secret", "authority", "worker"),
-    ("no name", "secret", None, "worker"),
-    ("several", "secret", ["token"], "worker"),
-    ("somebody without a part in it", "secret", "token", "stranger"),
+def test_the_head_gets_the_password_of_the_host_that_keeps_redis() -> None:
+    hidden: list[str] = []
+    assert between(hidden, []).carry("db", "secret", "redis", HEAD) == hidden[0] == ANSWERS["secret"]
+
+
+REFUSED: list[tuple[str, str, str, Any, Host]] = [
+    ("a question of ours", "ctl", "hold", None, WORKER),
+    ("a secret nobody needs", "ctl", "secret", "authority", WORKER),
+    ("no name", "ctl", "secret", None, WORKER),
+    ("several", "ctl", "secret", ["token"], WORKER),
+    ("a host that was dropped", "ctl", "secret", "token", DROPPED),
+    ("one that was dropped and kept its name", "ctl", "secret", "token", replace(WORKER, address="10.0.0.66")),
+    ("of a host that keeps no token", "w1", "secret", "token", STORE),
+    ("a worker has nothing to do with Redis", "db", "secret", "redis", WORKER),
+    ("Redis is elsewhere", "ctl", "secret", "redis", HEAD),
 ]
 
 
-@pytest.mark.parametrize(("what", "args", "role"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_what_hosts_may_not_ask(what: str, args: Any, role: Any) -> None:
+@pytest.mark.parametrize(("to", "what", "args", "asker"), [row[1:] for row in REFUSED],
+                         ids=[row[0] for row in REFUSED])  # fmt: skip
+def test_what_hosts_may_not_ask(to: str, what: str, args: Any, asker: Host) -> None:
     asked: list[tuple[str, str, Any]] = []
     with pytest.raises(HostFailed, match=r"do not ask each other|has no use for"):
-        between([], asked).carry("ctl", what, args, host(role))
+        between([], asked).carry(to, what, args, asker)
     assert asked == [], "nobody was asked"
 
 
 @pytest.mark.parametrize("value", [None, "", 7, ["0123456789abcdef"]])
 def test_an_answer_that_is_no_secret(value: Any) -> None:
     with pytest.raises(HostFailed, match="did not say"):
-        between([], [], secret=value).carry("ctl", "secret", "token", host("worker"))
+        between([], [], secret=value).carry("ctl", "secret", "token", WORKER)
