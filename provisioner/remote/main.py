@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Message = Dict[str, Any]
 
 PROTOCOL = 1
+OLDEST = 60.0
+"""Seconds that a list of nodes may be old for whoever asks."""
 ANSWER_WAIT = 30.0
 """Seconds for the controller to say which cluster this is about, before another host can be answered."""
 
@@ -353,8 +355,15 @@ class Conversation:
         from provisioner.remote.resources.ray_state import fetch_nodes
 
         spec = service.read_spec(self.host, service.service_name(self.host))
-        nodes = fetch_nodes(args["dashboard"], args["max_age"], tokens=ray_token.shown_to_ray(self.host))
+        age = min(float(args["max_age"]), OLDEST)
+        where = (spec or {}).get("dashboard") or self._dashboard()
+        nodes = fetch_nodes(where, age, tokens=ray_token.shown_to_ray(self.host)) if where else None
         return {"nodes": nodes, "token": ray_token.told(self.host, spec)}
+
+    def _dashboard(self) -> Any:
+        """Return where this head's dashboard is to be: whoever asks is not believed, for it is shown the token."""
+        tasks = (task for play in self.plays for task in play if task.resource.kind == "ray_head")
+        return next((task.resource.params.get("dashboard") for task in tasks), None)
 
     def _wait_for_hello(self) -> None:
         if not self._greeted.wait(ANSWER_WAIT):

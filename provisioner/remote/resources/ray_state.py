@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 HOST_LABEL = "provision/host"
 CONFIG_LABEL = "provision/config"
+MOST = 64 * 1024 * 1024
+"""Bytes of an answer at most: ten thousand nodes take half of it."""
+WHOLE = 4
+"""An answer may take so many times as long as its server may be silent."""
 
 
 _cache: Dict[Tuple[str, int], Tuple[float, List[Node]]] = {}
@@ -91,16 +95,19 @@ def _get(address: str, port: int, path: str, timeout: float, token: str = "") ->
     # Without a User-Agent, dashboards of older releases (2.48) answer 500: is_browser_request reads it unasked.
     request = "GET %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: provision\r\n" % (path, address)
     request += "Authorization: Bearer %s\r\n\r\n" % token if token else "\r\n"
+    deadline = time.monotonic() + WHOLE * timeout
     with socket.create_connection((address, port), timeout) as connection:
         connection.settimeout(timeout)
         connection.sendall(request.encode("ascii"))
-        pieces = []
+        answer = bytearray()
         while True:
             piece = connection.recv(1 << 18)
             if not piece:
                 break
-            pieces.append(piece)
-    head, _, body = b"".join(pieces).partition(b"\r\n\r\n")
+            answer += piece
+            if len(answer) > MOST or time.monotonic() > deadline:
+                raise ValueError("an answer without end")
+    head, _, body = bytes(answer).partition(b"\r\n\r\n")
     status = head.split(b"\r\n", 1)[0]
     if b" 401 " in status or b" 403 " in status:
         raise Refused(status[:100].decode("latin-1"))
