@@ -267,13 +267,13 @@ class RayNode(Resource):
         name = service.service_name(host)
         state = host.service_manager.observe(host, name)
         stops = "Ray on %s" % host.name if state["active"] or host.own_processes() else ""
-        if stops or state["defined"] is not None or service.read_spec(host, name) or host.marker.get(self.key):
-            return [difference("remove", "Ray %s" % self._running_role(host), before="service %s" % name, stops=stops)]
+        spec = service.read_spec(host, name)
+        if stops or state["defined"] is not None or spec or host.marker.get(self.key):
+            return [difference("remove", "Ray %s" % self._running_role(spec), before="service %s" % name, stops=stops)]
         return []
 
-    def _running_role(self, host: Host) -> str:
+    def _running_role(self, spec: Optional[Spec]) -> str:
         """Return what the node is now: a head that was moved elsewhere is declared as nothing, or as a worker."""
-        spec = service.read_spec(host, service.service_name(host))
         return self.role if spec is None else "head" if "--head" in spec["argv"] else "worker"
 
     def remove(self, host: Host) -> str:
