@@ -71,7 +71,7 @@ def check_mirrors(inventory: Inventory, cache: Cache) -> None:
             place = None
             with suppress(InputError):
                 place = load_document(inventory.file).place("python")
-            other = f"; or write what {host.name} is, if it is no {host.os or 'linux'}: `os:` and `arch:`"
+            other = f"; or write what {host.name} is, if it is no {platform.os}: `os:` and `arch:`"
             raise InputError(problem.message, remedy=problem.remedy.rstrip(".") + other, place=place)
 
 

@@ -99,12 +99,10 @@ class FirstContact:
 
     def _take_back(self, archive: str) -> None:
         """Remove the program again, and the folders that were made for it, unless they hold anything else."""
-        self._system.remove(self._home.shell, archive)
-        with self._home.files("the program") as sftp, suppress(OSError):  # another host may share the folder
-            sftp.remove(archive)
-        with self._home.files("the program") as sftp, suppress(OSError):
-            sftp.rmdir(program.FOLDER)
-            sftp.rmdir(HOME)
+        with self._home.files("the program") as sftp:
+            for remove, path in ((sftp.remove, archive), (sftp.rmdir, program.FOLDER), (sftp.rmdir, HOME)):
+                with suppress(OSError):  # another host may share the folder
+                    remove(path)
 
     def _on_what_is_there(self, archive: str) -> Started:
         facts: Facts = {}

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..lab import plumbing
 from ..lab.listing import Entry, Listing, disk
@@ -105,6 +105,12 @@ class StandIn(Machine):
     def python(self) -> str:
         """Where the installed Python is, if there is one."""
         return r"C:\Program Files\Python311\python.exe"
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """What an inventory says of it: system, login, and the interpreter that it is to get, from our own mirror."""
+        python = {"version": self.golden.archive.version, "source": "managed", "mirror": self.golden.mirror}
+        return {"os": "windows", "ssh": {"user": self.user}, "python": python}
 
     @property
     def drive(self) -> Path:

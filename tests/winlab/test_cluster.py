@@ -51,9 +51,7 @@ def own(machine: Machine) -> dict[str, Any]:
     if not isinstance(machine, StandIn):
         return {"ray": {"num_cpus": 1}}
     return {
-        "os": "windows",
-        "ssh": {"user": machine.user},
-        "python": {"version": "3.11.9", "source": "managed", "mirror": machine.golden.mirror},
+        **machine.declared,
         "ray": {"num_cpus": 1, "object_store_memory": 100_000_000},
     }
 

@@ -14,18 +14,14 @@ from ..lab.command import Provision
 from ..lab.listing import Listing, changes
 from ..lab.shell import wait_until
 from .fixtures import StandInFactory
-from .stand_in import StandIn, StandIns
+from .playbooks import PREPARE, TIDY_UP
+from .stand_in import StandIn
 
 KOREAN_USER = "김철수"
 ROOT = r"C:\provision\lab"
-PLAYBOOK = r"""
-- play: Prepare
-  hosts: all
-  tasks:
-    - name: Python
-      python: {}
-    - name: Packages
-      environment: {}
+PLAYBOOK = (
+    PREPARE
+    + r"""
     - name: A file
       file: {path: 'C:\data\sub\hello.txt', content: "one\n둘\n", mode: "0600"}
     - name: A command
@@ -33,33 +29,25 @@ PLAYBOOK = r"""
         argv: [cmd, /c, mkdir, 'C:\data\made']
         creates: 'C:\data\made'
         undo: [cmd, /c, rmdir, 'C:\data\made']
-- play: Tidy up
-  hosts: all
-  tasks:
-    - name: Old environments
-      old_environments: {}
 """
+    + TIDY_UP
+)
 TRY = "import sys, ray, redis; print(ray.__version__, sys.prefix)"
 
 
 class Place:
     """One bare stand-in with an inventory and a playbook."""
 
-    def __init__(self, provision: Provision, folder: Path, winlab: StandIns, stand_in: StandIn) -> None:
+    def __init__(self, provision: Provision, folder: Path, stand_in: StandIn) -> None:
         self.stand_in = stand_in
         self.playbook = folder / "playbook.yml"
         self.playbook.write_text(PLAYBOOK, encoding="utf-8")
         self.cluster = Cluster(provision, folder / "lab.yml", [stand_in])
         self.before: Listing = stand_in.listing()
-        self._said: dict[str, Any] = {
-            "os": "windows",
-            "ssh": {"user": stand_in.user},
-            "python": {"version": winlab.golden.archive.version, "source": "managed", "mirror": winlab.golden.mirror},
-        }
         self.declare()
 
     def declare(self, **over: Any) -> None:
-        self.cluster.declare(**{**self._said, **over})
+        self.cluster.declare(**{**self.stand_in.declared, **over})
 
     @property
     def flags(self) -> list[str]:
@@ -76,12 +64,12 @@ Make = Callable[..., Place]
 
 
 @pytest.fixture
-def place(provision: Provision, tmp_path: Path, winlab: StandIns, stand_ins: StandInFactory) -> Make:
+def place(provision: Provision, tmp_path: Path, stand_ins: StandInFactory) -> Make:
     """``place(shell="powershell")``: a bare stand-in of that kind."""
 
     def make(**options: Any) -> Place:
         (stand_in,) = stand_ins(1, python=False, **options)
-        return Place(provision, tmp_path, winlab, stand_in)
+        return Place(provision, tmp_path, stand_in)
 
     return make
 

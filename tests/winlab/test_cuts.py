@@ -16,7 +16,8 @@ from ..lab.cluster import Cluster
 from ..lab.command import Provision
 from ..lab.listing import Listing, changes
 from .fixtures import StandInFactory
-from .stand_in import StandIn, StandIns
+from .playbooks import PREPARE, TIDY_UP
+from .stand_in import StandIn
 from .steps import Steps
 
 PYTHON = r"C:\provision\lab\python\3.11.9\python.exe"
@@ -24,15 +25,6 @@ UNFINISHED = (".part", ".work", ".old", ".adopted")
 """What names of things have in them that are only there while something is made."""
 KNOCK = "- {play: Knock, hosts: all, tasks: [{name: Nothing, command: {argv: [cmd], creates: 'C:\\Windows'}}]}\n"
 """Changes nothing, but has the program and its interpreter brought."""
-PREPARE = r"""
-- play: Prepare
-  hosts: all
-  tasks:
-    - name: Python
-      python: {}
-    - name: Packages
-      environment: {}
-"""
 PLAYBOOK = (
     PREPARE
     + r"""
@@ -49,12 +41,8 @@ PLAYBOOK = (
         argv: [cmd, /c, mkdir, 'C:\data\%s']
         creates: 'C:\data\%s'
         undo: [cmd, /c, rmdir, 'C:\data\%s']
-- play: Tidy up
-  hosts: all
-  tasks:
-    - name: Old environments
-      old_environments: {}
 """
+    + TIDY_UP
 )
 NODE = (
     PREPARE
@@ -90,8 +78,8 @@ def small_ray(folder: Path, release: str) -> None:
 class Place:
     """A stand-in that the program was brought to, and a cluster of it alone."""
 
-    def __init__(self, provision: Provision, folder: Path, winlab: StandIns, stand_in: StandIn) -> None:
-        self.stand_in, self._folder, self._mirror = stand_in, folder, winlab.golden.mirror
+    def __init__(self, provision: Provision, folder: Path, stand_in: StandIn) -> None:
+        self.stand_in, self._folder = stand_in, folder
         self.cluster = Cluster(provision, folder / "lab.yml", [stand_in], python=PYTHON)
         stand_in.write(r"C:\data\theirs.txt", "theirs")
         self.before: Listing = stand_in.listing()
@@ -100,12 +88,7 @@ class Place:
         self.steps = Steps(stand_in)
 
     def declare(self, **over: Any) -> None:
-        self.cluster.declare(
-            os="windows",
-            ssh={"user": self.stand_in.user},
-            python={"version": "3.11.9", "source": "managed", "mirror": self._mirror},
-            **over,
-        )
+        self.cluster.declare(**self.stand_in.declared, **over)
 
     def declare_small(self, release: str) -> None:
         for each in ("2.59.0", "2.60.0"):
@@ -124,8 +107,8 @@ class Place:
 
 
 @pytest.fixture
-def place(provision: Provision, tmp_path: Path, winlab: StandIns, stand_ins: StandInFactory) -> Callable[[], Place]:
-    return lambda: Place(provision, tmp_path, winlab, stand_ins(1, python=False)[0])
+def place(provision: Provision, tmp_path: Path, stand_ins: StandInFactory) -> Callable[[], Place]:
+    return lambda: Place(provision, tmp_path, stand_ins(1, python=False)[0])
 
 
 def assert_settled(place: Place, *flags: str) -> None:

@@ -12,7 +12,7 @@ from ..lab.command import Provision, Result
 from ..lab.inventories import write_inventory
 from ..lab.listing import changes
 from .fixtures import StandInFactory
-from .stand_in import StandIn, StandIns
+from .stand_in import StandIn
 
 MACHINE = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
 VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -35,9 +35,8 @@ STANDBY = r"238c9fa8-0aad-41ed-83f4-97be242c8f20\29f6c1db-86da-48c5-9fdb-f2b67b1
 class Room:
     """One stand-in and what is declared of it; more members may be declared than there are."""
 
-    def __init__(self, host: StandIn, winlab: StandIns, provision: Provision, folder: Path) -> None:
+    def __init__(self, host: StandIn, provision: Provision, folder: Path) -> None:
         self.host = host
-        self._winlab = winlab
         self._provision = provision
         self._folder = folder
         (folder / "play.yml").write_text(PLAYBOOK, encoding="utf-8")
@@ -46,8 +45,7 @@ class Room:
     def declare(self, *addresses: str) -> None:
         """Declare workers with these addresses beside the stand-in."""
         self.inventory = write_inventory(
-            self._folder / "lab.yml", "lab", [self.host], os="windows", ssh={"user": self.host.user},
-            python={"version": "3.11.9", "source": "managed", "mirror": self._winlab.golden.mirror},
+            self._folder / "lab.yml", "lab", [self.host], **self.host.declared,
             workers={f"x{number}": {"address": address} for number, address in enumerate(addresses)},
         )  # fmt: skip
 
@@ -76,8 +74,8 @@ def host(module_stand_ins: StandInFactory) -> StandIn:
 
 
 @pytest.fixture
-def room(host: StandIn, winlab: StandIns, provision: Provision, tmp_path: Path) -> Room:
-    return Room(host, winlab, provision, tmp_path)
+def room(host: StandIn, provision: Provision, tmp_path: Path) -> Room:
+    return Room(host, provision, tmp_path)
 
 
 def test_there_and_back(room: Room) -> None:

@@ -87,9 +87,8 @@ def newest(host: Host, suits: Callable[[Spec], bool]) -> Optional[Spec]:
     return None
 
 
-def running_role(host: Host, declared: str) -> str:
+def running_role(spec: Optional[Spec], declared: str) -> str:
     """Return what the node is now: a head that was moved elsewhere is declared as nothing, or as a worker."""
-    spec = service.read_spec(host, service.service_name(host))
     return declared if spec is None else "head" if "--head" in spec["argv"] else "worker"
 
 

@@ -277,8 +277,9 @@ class RayNode(Resource):
         name = service.service_name(host)
         state = host.service_manager.observe(host, name)
         stops = "Ray on %s" % host.name if state["active"] or host.own_processes() else ""
-        if stops or state["defined"] is not None or service.read_spec(host, name) or host.marker.get(self.key):
-            role = ray_history.running_role(host, self.role)
+        spec = service.read_spec(host, name)
+        if stops or state["defined"] is not None or spec or host.marker.get(self.key):
+            role = ray_history.running_role(spec, self.role)
             return [difference("remove", "Ray %s" % role, before="service %s" % name, stops=stops)]
         return []
 
