@@ -30,7 +30,7 @@ def share(name: str) -> int:
 def fuzzed(name: str) -> Callable[[Test], Test]:
     """Settings of a test that has that share of all examples."""
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(max_examples=share(name), deadline=None, suppress_health_check=checks)
+    return settings(max_examples=share(name), suppress_health_check=checks)
 
 
 @contextmanager

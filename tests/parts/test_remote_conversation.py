@@ -226,7 +226,7 @@ lines = st.one_of(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(garbage=st.lists(lines, min_size=1, max_size=4), greeted=st.booleans())
 def test_whatever_is_sent_ends_in_a_sentence(
     garbage: list[bytes], greeted: bool, unpacked: Path, tmp_path: Path

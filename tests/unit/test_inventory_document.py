@@ -16,7 +16,7 @@ from provisioner.inventory.document import load_document
 from provisioner.inventory.load import SCHEMA, load_inventory
 from provisioner.inventory.validation import validate
 
-QUICK = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @pytest.fixture(autouse=True)

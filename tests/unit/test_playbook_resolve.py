@@ -185,7 +185,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(PIECES), max_size=9))
 def test_any_template_is_filled_or_is_bad(parts: list[str]) -> None:
     try:

@@ -120,7 +120,7 @@ def test_a_property_list_says_what_was_meant_or_is_refused(path: str) -> None:
     assert keys["ProgramArguments"] == [path.replace("\r\n", "\n").replace("\r", "\n"), "-I"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(value=texts, before=lines)
 def test_a_profile_says_what_was_meant_or_is_refused(
     tmp_path_factory: pytest.TempPathFactory, value: str, before: str

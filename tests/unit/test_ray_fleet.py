@@ -140,7 +140,7 @@ FLEETS = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(wanted=FLEETS)
 def test_every_offer_passes_the_check_itself(wanted: Fleet) -> None:
     found = offers(wanted, SHELF)
@@ -151,7 +151,7 @@ def test_every_offer_passes_the_check_itself(wanted: Fleet) -> None:
     assert len(found) == len(set(found))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(wanted=FLEETS)
 def test_something_is_offered_whenever_something_fits(wanted: Fleet) -> None:
     if not problems(wanted, SHELF):

@@ -63,7 +63,7 @@ def harmless(output: str, lines: bool = True) -> None:
 
 
 @pytest.mark.parametrize("kind", EVENTS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(text=hostile)
 def test_no_report_is_a_way_into_the_terminal(kind: type, text: str, tmp_path: Path) -> None:
     plain, document, screen = io.StringIO(), io.StringIO(), io.StringIO()
