@@ -278,6 +278,7 @@ def test_on_another_host_it_listens_for_the_head(room: Cluster) -> None:
     seen = contacts(room.machines[:2], lambda: room.apply())
     assert seen == {"h1": (1, 1), "h2": (1, 1)}
     h2.exec(["systemctl", "kill", "-s", "KILL", "redis-lab"])
+    wait_until(lambda: listeners(h2, 6378) == {"127.0.0.1", h2.ip}, "Redis to be there again", 60)
     room.wait_alive("h1", "h2", limit=240)
     assert room.check().differences() == []
     room.teardown("--purge")
