@@ -72,7 +72,8 @@ def _declare(
 
 
 def greeting(host: Host, inventory: Inventory, mode: str) -> dict[str, Any]:
-    """Return the first message to a host, but for its plays; secrets in clear."""
+    """Return the first message to a host, but for its plays; secrets in clear, and only where something is started."""
+    password = host.account_password if mode in ("apply", "check", "rollback") else None
     return {
         "type": "hello",
         "protocol": PROTOCOL,
@@ -84,7 +85,7 @@ def greeting(host: Host, inventory: Inventory, mode: str) -> dict[str, Any]:
         "root": host.root,
         "service": host.service,
         "account": host.account,
-        **({"account_password": host.account_password.reveal()} if host.account_password else {}),
+        **({"account_password": password.reveal()} if password else {}),
     }
 
 

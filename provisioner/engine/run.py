@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from provisioner import portable
@@ -16,6 +15,7 @@ from provisioner.engine.between import Between
 from provisioner.engine.census import Census
 from provisioner.engine.consent import Consent
 from provisioner.engine.conversation import Conversation
+from provisioner.engine.dropped import dropped_host
 from provisioner.engine.gates import Gates
 from provisioner.engine.mirror import Mirror
 from provisioner.engine.options import RunOptions
@@ -29,7 +29,7 @@ from provisioner.engine.switchboard import Switchboard
 from provisioner.engine.turn import Turn
 from provisioner.errors import HostFailed
 from provisioner.events import Difference, Doing, Event, Notice, Verb
-from provisioner.inventory.model import Host, Inventory, RayOptions, Secret
+from provisioner.inventory.model import Host, Inventory, Secret
 from provisioner.playbook.model import Playbook
 from provisioner.ray import start
 from provisioner.transport.choice import Choice
@@ -39,8 +39,6 @@ from provisioner.transport.target import Target
 
 UNDROPPED_LIMIT = 580.0
 """Seconds for a host that was dropped from the inventory to be taken down; the head, which asks, waits for 600."""
-NOWHERE = RayOptions(options={"node_ip": "0.0.0.0"})  # noqa: S104 - for a node that is only taken down
-"""Stands for Ray's options of a host of which the inventory says nothing any more."""
 
 
 class Run:
@@ -232,7 +230,7 @@ class Run:
             with self._lock:
                 if name in self._dropped:
                     continue
-                host = self._dropped_host(name, how)
+                host = dropped_host(self._inventory, name, how)
                 declaration = self._declarer.declare(host, "teardown")
                 talk = Conversation(self, declaration, "teardown", self._gates([declaration], "teardown"))
                 self._dropped[name] = (how, talk)
@@ -303,16 +301,6 @@ class Run:
             if talk.outcome.trouble or not talk.finished.is_set():
                 kept[name] = how
         return kept
-
-    def _dropped_host(self, name: str, how: dict[str, Any]) -> Host:
-        """Return a host of the head's memory as if the inventory still had it, with the cluster's own settings."""
-        like = self._inventory.workers[0] if self._inventory.workers else self._inventory.head
-        ssh = replace(like.ssh, **{key: how[key] for key in ("port", "user", "jump") if key in how})
-        return replace(
-            like, name=name, role="worker", address=str(how["address"]), ssh=ssh, groups=(), ray=NOWHERE,
-            become=bool(how.get("become", like.become)), root=how.get("root", like.root),
-            account=how.get("account", like.account), service=how.get("service", like.service),
-        )  # fmt: skip
 
 
 def reached(host: Host) -> tuple[Target, Become | None]:

@@ -11,7 +11,7 @@ from provisioner.errors import InputError
 from provisioner.inventory.document import Document, load_document
 from provisioner.inventory.expansion import Entry, Expansion
 from provisioner.inventory.lockfile import SUFFIX
-from provisioner.inventory.model import Host, Interpreter, Inventory, RayOptions, Ssh
+from provisioner.inventory.model import Host, Interpreter, Inventory, Logins, RayOptions, Ssh
 from provisioner.inventory.options import CLUSTER_ONLY, HEAD_ONLY, ONE_HOST_ONLY, Reader, Settings
 from provisioner.inventory.problems import Problems, listing, suggestion
 from provisioner.inventory.redis import read_redis, with_keeper
@@ -82,8 +82,14 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
         redis=redis,
         auth=top["ray"].get("auth"),
         auth_place=document.place("ray", "auth"),
+        logins=_logins(cluster),
         **({"keep": top["keep"]} if "keep" in top else {}),
     )
+
+
+def _logins(common: Settings) -> Logins:
+    ssh = common.ssh
+    return Logins(ssh.get("password"), ssh.get("passphrase"), common.plain.get("become_password"))
 
 
 def _host(entry: Entry, settings: Settings) -> Host:

@@ -212,6 +212,15 @@ class Host:
 
 
 @dataclass(frozen=True)
+class Logins:
+    """The passwords that the inventory gives for all its hosts, not for one of them."""
+
+    password: Secret | None = None
+    passphrase: Secret | None = None
+    become_password: Secret | None = None
+
+
+@dataclass(frozen=True)
 class Inventory:
     """A whole cluster: one head and any number of workers.
 
@@ -235,6 +244,8 @@ class Inventory:
     """Whether Ray asks for the cluster's token; None: not declared (see ``ray.auth``)."""
     auth_place: Place | None = None
     """Where that is declared."""
+    logins: Logins = Logins()
+    """What a host is given that the inventory has dropped: never another host's own."""
 
     @property
     def head(self) -> Host:
@@ -256,7 +267,8 @@ class Inventory:
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value of the inventory, for redaction."""
-        found: set[str] = set()
+        common = (self.logins.password, self.logins.passphrase, self.logins.become_password)
+        found = {value.reveal() for value in common if value is not None}
         for host in self.hosts:
             ray = (*host.ray.env.values(), *host.ray.options.values())
             candidates = (host.ssh.password, host.ssh.passphrase, host.become_password, host.account_password, *ray)

@@ -76,24 +76,38 @@ def test_what_is_new_about_members_is_told(before: Any, after: Any, told: list[A
 
 
 @pytest.mark.parametrize(
-    ("running", "dropped"),
-    [("c1", ["old"]), ("c0", ["old"]), ("theirs", [])],
-    ids=["ours", "ours as it was before", "another cluster's"],
-)
-def test_only_nodes_of_our_own_cluster_are_dropped(running: str, dropped: list[str], tmp_path: Path) -> None:
+    ("running", "nodes", "told"),
+    [
+        ("c1", [("b", "w1"), ("c", "old")], []),
+        ("c1", [("b", "stolen")], ["Ray lists a node that nobody declared: stolen at 127.0.0.1"]),
+        ("c0", [("b", "stolen")], ["Ray lists a node that nobody declared: stolen at 127.0.0.1"]),
+        ("c1", [("b", ""), ("c", "x" * 99)],
+         [f"Ray lists 2 nodes that nobody declared: 127.0.0.1, {'x' * 60} at 127.0.0.1"]),
+        ("theirs", [("b", "stolen")], []),
+    ],
+    ids=["known", "ours", "ours as it was before", "without a name", "another cluster's"],
+)  # fmt: skip
+def test_a_node_that_nobody_declared_is_said_and_not_logged_in_to(
+    running: str, nodes: list[tuple[str, str]], told: list[str], tmp_path: Path
+) -> None:
+    """Any job may start one, under any name and address: only who this host remembers is dropped."""
     world, dashboard = World(tmp_path), Dashboard()
+    world.controller.answers["controller", "undropped"] = {}
+    make("members", members={**MEMBERS, "old": {"address": "10.0.0.9"}}, dashboard=NOBODY).ensure(world.host())
     host = world.host()
     spec = {"argv": [], "env": {}, "python": "", "config": "c1", "temp_dir": str(tmp_path / "ray")}
     service.write_spec(host, "ray-lab", spec)
     before = {**spec, "environment": "", "versions": {}, "gcs": "", "dashboard": [], "config": "c0"}
     ray_history.note(host, before)
-    dashboard.nodes(("a", "ctl", running, "ALIVE"), ("b", "old", "c", "ALIVE"), head="a")
+    dashboard.nodes(("a", "ctl", running, "ALIVE"), *((id_, name, "c", "ALIVE") for id_, name in nodes), head="a")
     members = make("members", members=MEMBERS, dashboard=dashboard.address)
     try:
         members.observe(host)
+        members.traces(host)
     finally:
         dashboard.close()
-    assert sorted(host.shared["dropped"]) == dropped
+    assert host.shared["dropped"] == {"old": {"address": "10.0.0.9"}}
+    assert [each["message"] for each in host.shared["findings"]] == told
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from provisioner.remote.resources.ray_state import fetch_nodes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Tuple
+    from typing import Any, Dict, List, Set, Tuple
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
@@ -36,6 +36,7 @@ class Members(Resource):
         known, wanted = _recorded(host), self.params["members"]
         dropped = self.dropped(host)
         host.shared["dropped"] = dropped
+        host.shared.setdefault("findings", []).extend(_undeclared(self._nodes(host), {*wanted, *dropped}))
         found = [
             difference("remove", "member %s" % name, before="dropped from the inventory") for name in sorted(dropped)
         ]
@@ -63,15 +64,13 @@ class Members(Resource):
         return ""
 
     def dropped(self, host: Host) -> Known:
-        """Return who belonged to the cluster, or is a node of it now, and is no longer declared."""
-        members = {name: how for name, how in _recorded(host).items() if name not in self.params["members"]}
-        for node in self._nodes(host):
-            if node["alive"] and node["host"] and node["host"] not in self.params["members"]:
-                members.setdefault(node["host"], {"address": node["ip"]})
-        for name, how in _former_head(host).items():
-            if name not in self.params["members"]:
-                members.setdefault(name, how)
-        return members
+        """Return who belonged to the cluster, as this host noted it, and is no longer declared.
+
+        Ray's own list counts for nothing here: any job may start a node under any name and address, and whoever is
+        dropped is logged in to.
+        """
+        known = dict(_former_head(host), **_recorded(host))
+        return {name: how for name, how in known.items() if name not in self.params["members"]}
 
     def _nodes(self, host: Host) -> List[Node]:
         """Return the cluster's nodes; none if it is another cluster's dashboard that answers here.
@@ -82,6 +81,22 @@ class Members(Resource):
         started = {each.get("config") for each in (spec or {}, *ray_history.read(host))}
         nodes = fetch_nodes(self.params["dashboard"], 5.0, tokens=ray_token.shown_to_ray(host)) or []
         return nodes if any(node["head"] and node["config"] in started for node in nodes) else []
+
+
+def _undeclared(nodes: List[Node], known: Set[str]) -> List[Dict[str, str]]:
+    """Return what the user should know of living nodes that are no member's."""
+    strange = sorted({_node_name(node) for node in nodes if node["alive"] and node["host"] not in known})
+    if not strange:
+        return []
+    number = "a node" if len(strange) == 1 else "%d nodes" % len(strange)
+    told = "Ray lists %s that nobody declared: %s" % (number, _few(strange))
+    remedy = "declare what is yours; else find who started it, stop Ray there, and `provision token rotate`"
+    return [{"severity": "notice", "message": told, "remedy": remedy}]
+
+
+def _node_name(node: Node) -> str:
+    address, name = str(node["ip"])[:60], str(node["host"])[:60]
+    return "%s at %s" % (name, address) if name else address
 
 
 def _former_head(host: Host) -> Known:
