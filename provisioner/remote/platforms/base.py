@@ -29,6 +29,10 @@ class ServiceManager:
     launcher = "launch"
     """The module of ``provisioner.remote`` that the service starts; it is copied to the host and stands alone."""
 
+    def runs_as(self, host: Host) -> str:
+        """Return the account that services run under, "" where they run as this program does, whatever is declared."""
+        return host.account
+
     def observe(self, host: Host, name: str) -> Dict[str, Any]:
         """Return ``{"defined": text or None, "enabled": bool, "active": bool, "failing": bool, "pid": int}``.
 
@@ -192,6 +196,24 @@ class Platform:
             Failure: it may not be run, or did not end within ``timeout`` seconds.
         """
         raise NotImplementedError
+
+    def run_script(
+        self, account: str, python: str, script: str, arguments: List[str], timeout: float, env: Dict[str, str]
+    ) -> Tuple[int, str]:
+        """Run a Python script of ours as an account, as far as this OS lets us without its password: then with that
+        account's rights and none of ours, and without our variables.
+
+        Args:
+            account: "": as this program runs.
+            python: the interpreter, which that account may use; the script it need not even be able to read.
+
+        Returns:
+            Exit code and output, which is as little to be believed as the account.
+
+        Raises:
+            Failure, NoProgram: see ``run``; or there is no such account.
+        """
+        return self.run([python, "-I", script, *arguments], timeout, env)
 
     def end_children(self) -> None:
         """Kill every program that was started by ``run`` and has not ended."""

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import pwd
     import subprocess
-    from typing import IO, Any, Dict, List, Optional, Set, Tuple
+    from typing import IO, Any, Callable, Dict, List, Optional, Set, Tuple
 
 
 class Posix(Platform):
@@ -41,22 +41,19 @@ class Posix(Platform):
     def run(
         self, argv: List[str], timeout: float = 60.0, env: Optional[Dict[str, str]] = None, cwd: Optional[str] = None
     ) -> Tuple[int, str]:
-        import subprocess
-
         if cwd is not None and not os.path.isdir(cwd):
             raise Failure("there is no folder %s to run %s in" % (cwd, os.path.basename(argv[0])))
-        with _nameless_file() as output:
-            child = _begin(argv, output, dict(os.environ, **env) if env else None, cwd)
-            try:
-                child.wait(timeout)
-            except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-                raise Failure("%s did not end within %d s" % (os.path.basename(argv[0]), timeout)) from None
-            finally:
-                CHILDREN.discard(child.pid)
-            output.seek(0)
-            return child.returncode, output.read().decode("utf-8", "replace")
+        return _to_its_end(argv, timeout, dict(os.environ, **env) if env else None, cwd)
+
+    def run_script(
+        self, account: str, python: str, script: str, arguments: List[str], timeout: float, env: Dict[str, str]
+    ) -> Tuple[int, str]:
+        entry = _entry(account) if account and self.privileged() else None
+        if entry is None or entry.pw_uid == os.geteuid():
+            return super().run_script(account, python, script, arguments, timeout, env)
+        theirs = {"HOME": entry.pw_dir, "LOGNAME": account, "USER": account, "PATH": PATH, **env}
+        with open(script, "rb") as source:  # what we can read, it may not: it gets the open file
+            return _to_its_end([python, "-I", "-", *arguments], timeout, theirs, "/", source, _becoming(entry))
 
     def end_children(self) -> None:
         STARTING.acquire(timeout=START_LIMIT)  # for good: whoever wants to begin one more waits for our end
@@ -188,6 +185,10 @@ NAMED = ("~/.pyenv/versions/%s/bin/python", "~/.local/share/uv/python/cpython-%s
 """Where interpreters lie under their exact version."""
 STARTING = threading.Lock()
 """Held from before a program begins until it is among the children: one that nobody knows of would outlive us."""
+PATH = "/usr/local/bin:/usr/bin:/bin"
+"""For programs that run as another account."""
+MOST_OUTPUT = 16 << 20
+"""Bytes of what a program says that runs as another account: its end counts."""
 START_LIMIT = 5.0
 """Seconds that a program gets to begin; longer only takes one on a disk that does not answer."""
 CHILDREN: Set[int] = set()
@@ -236,8 +237,58 @@ def _real_interpreter() -> str:
     return outside if os.path.exists(outside) else sys.executable
 
 
+def _to_its_end(
+    argv: List[str],
+    timeout: float,
+    env: Optional[Dict[str, str]],
+    cwd: Optional[str],
+    source: Optional[IO[bytes]] = None,
+    become: Optional[Callable[[], None]] = None,
+) -> Tuple[int, str]:
+    """Run a program to its end (see Platform.run) with the whole of its environment.
+
+    Args:
+        source: what it reads.
+        become: called in its process before it begins.
+    """
+    import subprocess
+
+    with _nameless_file() as output:
+        child = _begin(argv, output, env, cwd, source, become)
+        try:
+            child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            raise Failure("%s did not end within %d s" % (os.path.basename(argv[0]), timeout)) from None
+        finally:
+            CHILDREN.discard(child.pid)
+        output.seek(max(0, output.seek(0, os.SEEK_END) - (MOST_OUTPUT if become else sys.maxsize)))
+        return child.returncode, output.read().decode("utf-8", "replace")
+
+
+def _becoming(entry: pwd.struct_passwd) -> Callable[[], None]:
+    """Return what makes a process that account's, for good.
+
+    Its groups are looked up here: after a fork that could wait for ever for a lock that another thread held.
+    """
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+
+    def become() -> None:
+        os.setgroups(groups)
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
+
+    return become
+
+
 def _begin(
-    argv: List[str], output: IO[bytes], env: Optional[Dict[str, str]], cwd: Optional[str]
+    argv: List[str],
+    output: IO[bytes],
+    env: Optional[Dict[str, str]],
+    cwd: Optional[str],
+    source: Optional[IO[bytes]],
+    become: Optional[Callable[[], None]],
 ) -> subprocess.Popen[bytes]:
     """Start a program in a group of its own, which ends with us; a Failure if that can't be done."""
     import subprocess
@@ -246,12 +297,13 @@ def _begin(
         try:
             child = subprocess.Popen(
                 argv,
-                stdin=subprocess.DEVNULL,
+                stdin=source or subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=env,
                 cwd=cwd,
                 start_new_session=True,
+                preexec_fn=become,  # noqa: PLW1509 - system calls only; `user=` came with Python 3.9
             )
         except FileNotFoundError:
             raise NoProgram("there is no program %s" % argv[0]) from None

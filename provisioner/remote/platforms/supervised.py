@@ -28,6 +28,9 @@ STOP_LIMIT = 45.0
 class Supervised(ServiceManager):
     kind = "process"
 
+    def runs_as(self, host: Host) -> str:
+        return ""
+
     def observe(self, host: Host, name: str) -> Dict[str, Any]:
         state = _state(host, name)
         pid = int(state.get("pid", 0))

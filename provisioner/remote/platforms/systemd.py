@@ -51,6 +51,9 @@ class Systemd(ServiceManager):
         self._user = user_unit
         self.kind = "systemd-user" if user_unit else "systemd"
 
+    def runs_as(self, host: Host) -> str:
+        return "" if self._user else host.account
+
     def observe(self, host: Host, name: str) -> Dict[str, Any]:
         path = self._path(name)
         if not os.path.exists(path):

@@ -80,17 +80,40 @@ class RayProof(Resource):
             time.sleep(0.3)
 
     def _prove(self, host: Host, nodes: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
+        """Have the tasks run, from a program with the rights of Ray's account: it talks with all that is in the
+        cluster, and would be ours to whoever gets it to run something."""
         python = self.params.get("python") or host.platform.interpreter_of(host.environment(self.params["environment"]))
-        argv = [python, "-I", prove.__file__, self.params["gcs"], json.dumps(nodes)]
+        arguments = [self.params["gcs"], json.dumps(nodes)]
         mine = {MARK: host.root, ray_token.VALUE: ""}  # not one of this session's, for another cluster
         env = dict(self.params["env"], **mine, **ray_token.variables(host, self.params["env"]))
-        code, output = host.platform.run(argv, PROOF_LIMIT, env)
+        account = host.service_manager.runs_as(host)
+        code, output = host.platform.run_script(account, python, prove.__file__, arguments, PROOF_LIMIT, env)
         for line in reversed(output.splitlines()):
             if line.startswith(prove.RESULT):
-                result: Dict[str, Dict[str, Any]] = json.loads(line[len(prove.RESULT) :])
-                return result
+                return _told(line[len(prove.RESULT) :], nodes)
         last = (output.strip().splitlines() or ["exit code %d" % code])[-1]
-        raise Failure("the proof could not connect to Ray: %s" % last)
+        raise Failure("the proof could not connect to Ray: %s" % last[:500])
+
+
+def _told(text: str, nodes: Dict[str, str]) -> Dict[str, Dict[str, Any]]:
+    """Return what was said of those nodes, and nothing else that stands there; a node that is missing has not run
+    anything."""
+    try:
+        result = json.loads(text)
+    except (ValueError, RecursionError):
+        result = None
+    if not isinstance(result, dict):
+        raise Failure("the proof could not connect to Ray: what it says is no answer")
+    return {name: _proof(result.get(name)) for name in nodes}
+
+
+def _proof(told: Any) -> Dict[str, Any]:
+    if not isinstance(told, dict) or "error" in told:
+        why = told.get("error") if isinstance(told, dict) else None
+        return {"error": str(why or "nothing is known of it")[:500]}
+    proof: Dict[str, Any] = {name: str(told.get(name, ""))[:500] for name in ("hostname", "os", "ray", "python")}
+    seconds = told.get("seconds")
+    return dict(proof, seconds=seconds if isinstance(seconds, (int, float)) and 0 <= seconds <= PROOF_LIMIT else 0.0)
 
 
 def _nodes(number: int) -> str:
