@@ -10,7 +10,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Tuple
+    from typing import IO, Callable, Tuple
 
 PATIENCE = 5.0
 """Seconds for others to let go of a file."""
@@ -23,8 +23,34 @@ def create_aside(path: str, mode: int) -> Tuple[int, str]:
         from provisioner.remote.platforms.windows import access, guard
 
         return guard.create_aside(path, mode, access.is_elevated())
-    aside = "%s.part%d" % (path, os.getpid())
-    return os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), aside
+    # in a folder of another account, that account could have laid a link, or a file that it goes on reading, there
+    aside = "%s.part%d-%s" % (path, os.getpid(), os.urandom(8).hex())
+    return os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), aside
+
+
+def open_for_more(path: str, private: bool) -> IO[bytes]:
+    """Open a file in a folder of ours, made if it is missing, to write at its end; if ``private``, it is for us alone
+    from its first moment, or from now on."""
+    if not private:
+        return open(path, "ab")
+    if os.name == "nt" and not os.path.exists(path):
+        from provisioner.remote.platforms.windows import access, descriptors, guard
+
+        return os.fdopen(descriptors.create_file(path, guard.private(access.is_elevated())), "ab")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+    file = os.fdopen(os.open(path, flags, 0o600), "ab")
+    shut(path)
+    return file
+
+
+def shut(path: str) -> None:
+    """Keep a file of ours from everybody else."""
+    if os.name == "nt":
+        from provisioner.remote.platforms.windows import access, descriptors, guard
+
+        descriptors.write(path, guard.private(access.is_elevated()))
+    else:
+        os.chmod(path, 0o600)
 
 
 def replace(source: str, target: str) -> None:

@@ -102,9 +102,9 @@ class Host:
                 self._store = Store(self.path("store"), self.wire, self.doing, self.node_ip)
             return self._store
 
-    def fetch(self, sha256: str, filename: str, size: int, direct: bool = False) -> str:
-        """Have a file in the store, received if it is missing; returns its path (see Store.fetch_all)."""
-        return self.store.fetch(sha256, filename, size, direct)
+    def fetch(self, sha256: str, filename: str, size: int, direct: bool = False, private: bool = False) -> str:
+        """Have a file in the store, received if it is missing; returns its path (see Store.fetch)."""
+        return self.store.fetch(sha256, filename, size, direct, private)
 
     def own_processes(self) -> List[int]:
         """Return the pids of every process that was started from our root, whoever its parent is."""

@@ -15,7 +15,8 @@ import threading
 import time
 
 from provisioner.remote.failure import Failure
-from provisioner.remote.files import replace
+from provisioner.remote.files import open_for_more, replace, shut, unlink
+from provisioner.remote.folders import remove_if_empty
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from provisioner.remote.wire import Wire
 
     Wanted = Dict[str, Any]
-    """A file: ``sha256``, ``filename`` and ``size`` in bytes."""
+    """A file: ``sha256``, ``filename`` and ``size`` in bytes; ``private``, if true: nobody else may read it here."""
 
 TELL = 0.5
 """Seconds between two words to the user about a transfer."""
@@ -54,9 +55,19 @@ class Store:
         self._whole: Dict[str, str] = {}
         """Where each file is whose content was hashed by this program."""
 
-    def fetch(self, sha256: str, filename: str, size: int, direct: bool = False) -> str:
-        """Return the path of a file, received now if it is missing."""
-        return self.fetch_all([{"sha256": sha256, "filename": filename, "size": size}], filename, direct)[sha256]
+    def fetch(self, sha256: str, filename: str, size: int, direct: bool = False, private: bool = False) -> str:
+        """Return the path of a file, received now if it is missing; if ``private``, nobody else may read it there."""
+        wanted = {"sha256": sha256, "filename": filename, "size": size, "private": private}
+        return self.fetch_all([wanted], filename, direct)[sha256]
+
+    def forget(self, sha256: str, filename: str) -> None:
+        """Remove a file that was fetched, now that its content is where it belongs."""
+        path = _path(self.folder, {"sha256": sha256, "filename": filename})
+        with self._changed:
+            self._whole.pop(sha256, None)
+        if os.path.exists(path):
+            unlink(path)
+        remove_if_empty(os.path.dirname(path))
 
     def fetch_all(self, files: List[Wanted], what: str, direct: bool = False) -> Dict[str, str]:
         """Return the paths of files by sha256; what is missing is received, with one question for all of it.
@@ -118,6 +129,8 @@ class Store:
         if os.path.getsize(path) != wanted["size"] or _hash_of(path).hexdigest() != sha256:
             os.unlink(path)
             return None
+        if wanted.get("private"):  # releases before this one left it open
+            shut(path)
         self._note(sha256, path)
         return path
 
@@ -206,6 +219,7 @@ class Arrival:
         self.sha256: str = wanted["sha256"]
         self.filename: str = wanted["filename"]
         self.size: int = wanted["size"]
+        self._private = bool(wanted.get("private"))
         self._path = _path(folder, wanted)
         self._part = os.path.join(os.path.dirname(self._path), ".part")
         self._lock = threading.Lock()
@@ -219,7 +233,7 @@ class Arrival:
                 raise ValueError("nobody waits for it any more")
             if self._file is None:
                 os.makedirs(os.path.dirname(self._part), mode=0o755, exist_ok=True)
-                self._file = open(self._part, "ab")  # noqa: SIM115 - closed by close
+                self._file = open_for_more(self._part, self._private)  # closed by close
             self._digest.update(piece)
             self._file.write(piece)
             self.have += len(piece)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from provisioner.remote.failure import Failure
-from provisioner.remote.marker import Marker
+from provisioner.remote.host import Host
+from provisioner.remote.marker import Marker, write_atomically
 from provisioner.remote.platforms.linux import Linux
 from provisioner.remote.platforms.variables import ProfileFile, VariablesFile
 from provisioner.remote.resource import Resource
@@ -244,6 +245,48 @@ def test_a_secret_file_is_never_readable_by_others(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("os.replace", watched)
     file(mode="0600")(world).ensure(world.host())
     assert modes == [0o600]
+
+
+@pytest.mark.parametrize(("mode", "left"), [("0600", []), ("0640", [0o600]), ("0644", [0o600]), (None, [0o600])])
+@pytest.mark.parametrize("before", ["", ".part", "content"])
+def test_what_is_in_a_file_lies_open_nowhere_else(
+    mode: str | None, left: list[int], before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not while it arrives, and not where a release before this one, or a run that was ended, has left it open."""
+    world = World(tmp_path)
+    wanted = file(mode=mode)(world) if mode else file()(world)
+    folder = world.root / "store" / wanted.params["sha256"]
+    if before:
+        folder.mkdir(parents=True)
+        content = world.controller.files[wanted.params["sha256"]]
+        (folder / before).write_bytes(content if before == "content" else content[:3])
+        (folder / before).chmod(0o644)
+    seen = []
+
+    def write(path: str, data: bytes, mode: int = 0o644) -> None:
+        seen.extend(stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir())
+        Host.write(host, path, data, mode)
+
+    host = world.host()
+    monkeypatch.setattr(host, "write", write)
+    wanted.ensure(host)
+    assert set(seen) == {0o600}
+    assert [stat.S_IMODE(each.stat().st_mode) for each in folder.glob("*")] == left
+    assert wanted.observe(world.host()) == []
+
+
+def test_a_file_is_written_beside_nothing_that_others_have_laid_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder of another account, which would have us write elsewhere, or go on reading what we write."""
+    target, trap = tmp_path / "a.conf", tmp_path / "trap"
+    trap.write_text("theirs")
+    monkeypatch.setattr("os.urandom", lambda size: b"\1" * size)
+    (tmp_path / f"a.conf.part{os.getpid()}-{'01' * 8}").symlink_to(trap)
+    monkeypatch.setattr("provisioner.remote.marker.discard_asides", lambda *place: None)
+    with pytest.raises(FileExistsError):
+        write_atomically(str(target), b"ours", 0o600)
+    assert trap.read_text() == "theirs"
 
 
 def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:

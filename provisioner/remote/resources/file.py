@@ -56,9 +56,7 @@ class File(Resource):
         access = host.platform.access(path) if os.path.exists(path) else None
         mode = self._mode(access)
         if access is None or _digest(path) != self.params["sha256"]:
-            content = host.fetch(self.params["sha256"], "content", self.params["size"], direct=True)
-            with open(content, "rb") as file:
-                host.write(path, file.read(), mode)
+            self._write(host, path, mode)
         if access:
             host.platform.set_access(path, dict(access, mode=mode))
         host.platform.shield(path, mode, self.params.get("owner") or "")
@@ -89,6 +87,15 @@ class File(Resource):
         if before:  # last: while the marker names it, the next run needs it
             unlink(before["copy"])
         return "%s %s" % (path, "put back" if before else "removed")
+
+    def _write(self, host: Host, path: str, mode: int) -> None:
+        """Write the content, which is nobody else's while it lies in the store: there, its folder protects nothing."""
+        sha256 = self.params["sha256"]
+        content = host.fetch(sha256, "content", self.params["size"], direct=True, private=True)
+        with open(content, "rb") as file:
+            host.write(path, file.read(), mode)
+        if not mode & 0o077:
+            host.store.forget(sha256, "content")
 
     def _mode(self, access: Optional[Dict[str, Any]]) -> int:
         """Return the mode the file gets: the wanted one, else the one it has."""
