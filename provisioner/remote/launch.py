@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -84,6 +85,18 @@ def note_reach(spec: Spec, system: str = sys.platform) -> None:
         pass
 
 
+def have_sessions(path: str) -> None:
+    """Have Ray's folder for sessions: below /tmp a reboot takes it away, and then anybody may make it.
+
+    Raises:
+        OSError: somebody did, and could exchange what Ray runs from there.
+    """
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    found, above = os.lstat(path), os.stat(os.path.dirname(path))
+    if above.st_mode & 0o002 and (found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode)):
+        raise OSError("%s is somebody else's (uid %d), who made it before us" % (path, found.st_uid))
+
+
 def environment(spec: Spec) -> Dict[str, str]:
     variables = dict(os.environ)
     variables.pop("RAY_AUTH_TOKEN", None)  # of somebody else's cluster; Ray would take it in place of the file
@@ -99,7 +112,7 @@ def run(spec: Spec) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     note_reach(spec)
-    os.makedirs(spec["temp_dir"], exist_ok=True)  # below /tmp a reboot takes it away
+    have_sessions(spec["temp_dir"])
     os.chdir(spec["temp_dir"])
     os.execve(spec["argv"][0], spec["argv"], environment(spec))
 
@@ -157,9 +170,14 @@ class Supervisor:
     def once(self) -> None:
         """Run the program until it ends or is to end."""
         spec = load(self.spec_path)
-        os.makedirs(spec["temp_dir"], exist_ok=True)
-        forget_last_cluster(spec)
         log = open_log(spec["log"])
+        try:
+            have_sessions(spec["temp_dir"])
+        except OSError as error:
+            os.write(log, ("Error: %s\n" % error).encode("utf-8", "replace"))
+            os.close(log)
+            return
+        forget_last_cluster(spec)
         note_reach(spec)
         child = subprocess.Popen(
             spec["argv"],
@@ -225,4 +243,7 @@ if __name__ == "__main__":
         if sys.argv[4:5] != ["after"] or supervisor.takes_over(int(sys.argv[5])):
             supervisor.forever()
     else:
-        run(load(sys.argv[2]))
+        try:
+            run(load(sys.argv[2]))
+        except OSError as problem:
+            sys.exit("Error: the launcher ended: %s" % problem)

@@ -85,20 +85,21 @@ def keep(host: Host, name: str, value: str) -> None:
     folder = host.folder(FOLDER)
     if os.name == "posix":
         os.chmod(folder, 0o700)
-    _write(host, original_path(host, name), value, "")
+    write(host, original_path(host, name), value.encode("utf-8"), "")
 
 
 def admit(host: Host, name: str, value: str) -> str:
     """Write the copy that Ray reads, for us and the account it runs as; returns its path."""
     host.folder("service")
-    _write(host, copy_path(host, name), value, host.account)
+    write(host, copy_path(host, name), value.encode("utf-8"), host.account)
     return copy_path(host, name)
 
 
-def _write(host: Host, path: str, value: str, account: str) -> None:
-    """Replace a file in one step, by one that has its owner and its access already."""
+def write(host: Host, path: str, content: bytes, account: str) -> None:
+    """Replace a file in one step, by one that has its owner and its access already: for us and an account (empty: us
+    alone)."""
     aside = path + ".new"
-    host.write(aside, value.encode("utf-8"), 0o600)
+    host.write(aside, content, 0o600)
     if account:
         host.platform.admit(aside, account)
     files.replace(aside, path)

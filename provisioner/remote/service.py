@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 
+from provisioner.remote import secrets
 from provisioner.remote.files import remove_tree
 
 TYPE_CHECKING = False
@@ -123,12 +124,10 @@ def write_spec(host: Host, name: str, spec: Dict[str, Any]) -> None:
     with open(launcher, "rb") as file:
         host.write(host.path("service", "launch.py"), file.read())
     content = json.dumps(spec, indent=1, sort_keys=True).encode("utf-8")
-    for path in (spec_path(host, name), copy_path(host, name)):
-        host.write(path, content, 0o600)
-    host.platform.admit(copy_path(host, name), host.account)
+    host.write(spec_path(host, name), content, 0o600)
+    secrets.write(host, copy_path(host, name), content, host.account)
     host.platform.make_folder(host.path("log"), host.account)
-    if not os.path.isdir(spec["temp_dir"]):
-        host.platform.make_folder(spec["temp_dir"], host.account)
+    host.platform.make_sessions(spec["temp_dir"], host.service_manager.runs_as(host))
 
 
 def remove_files(host: Host, name: str) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from provisioner.remote import service
+from provisioner.remote import launch, service
+from provisioner.remote.failure import Failure
+from provisioner.remote.platforms.linux import Linux
 from provisioner.remote.platforms.systemd import Systemd
 
 from .remote_host import World
@@ -39,3 +44,74 @@ def test_a_missing_and_a_disabled_service_are_called_so(tmp_path: Path) -> None:
     assert service.flaws(host, NAME, {"defined": None}) == [(f"service {NAME}", "missing", "as declared")]
     disabled = {"defined": manager.definition(host, NAME), "enabled": False}
     assert service.flaws(host, NAME, disabled) == [(f"service {NAME}", "disabled", "enabled")]
+
+
+NOBODY = 65534
+
+
+def theirs(path: Path) -> None:
+    path.mkdir()
+    os.chown(path, NOBODY, NOBODY)
+
+
+def link(path: Path) -> None:
+    path.with_name("elsewhere").mkdir()
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+SESSIONS = [
+    (lambda path: None, 0o1777, 0o700, ""),
+    (lambda path: path.mkdir(), 0o1777, 0o755, ""),
+    (lambda path: None, 0o755, 0o755, ""),
+    (link, 0o755, 0o755, ""),
+    (theirs, 0o1777, None, "a folder of nobody"),
+    (link, 0o1777, None, "no folder of root"),
+    (lambda path: path.write_text(""), 0o1777, None, "no folder of root"),
+]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what belongs to somebody else")
+@pytest.mark.parametrize(("before", "above", "mode", "refusal"), SESSIONS)
+def test_a_folder_for_sessions_is_taken_from_nobody(
+    before: Callable[[Path], None], above: int, mode: int | None, refusal: str, tmp_path: Path
+) -> None:
+    """Whoever made it below /tmp could exchange what runs from there; so is it for the launcher, at every start."""
+    for number, make in enumerate((lambda path: Linux().make_sessions(path, ""), launch.have_sessions)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        folder.chmod(above)
+        path = folder / "rp-0a1b2c3d"
+        before(path)
+        if mode is None:
+            with pytest.raises((Failure, OSError), match=refusal if not number else "somebody else's|File exists"):
+                make(str(path))
+            continue
+        make(str(path))
+        expected = 0o700 if number and not path.is_symlink() and above == 0o755 else mode
+        assert stat.S_IMODE(path.stat().st_mode) == expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_a_folder_for_sessions_belongs_to_rays_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROVISION_SANDBOX", raising=False)
+    tmp_path.chmod(0o1777)
+    path = tmp_path / "rp-0a1b2c3d"
+    for account, uid in (("nobody", NOBODY), ("nobody", NOBODY)):
+        Linux().make_sessions(str(path), account)
+        assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (uid, 0o700)
+    with pytest.raises(Failure, match="is a folder of nobody"):
+        Linux().check_sessions(str(path), "")
+
+
+def test_the_launchers_copy_is_its_accounts_before_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off anywhere, what is to be started at boot can be read."""
+    host, given = World(tmp_path).host(), []
+
+    def admit(path: str, account: str) -> None:
+        given.append(path)
+        assert not Path(service.copy_path(host, NAME)).exists()
+
+    monkeypatch.setattr(host.platform, "admit", admit)
+    service.write_spec(host, NAME, {"argv": [], "env": {}, "python": "", "temp_dir": str(tmp_path / "ray")})
+    assert given == [service.copy_path(host, NAME) + ".new"]
+    assert service.is_intact(host, NAME)

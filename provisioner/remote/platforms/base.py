@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
@@ -237,8 +239,6 @@ class Platform:
 
     def make_root(self, root: str, account: str) -> None:
         """Make the root folder, in one step, for us and for the account that Ray runs under."""
-        import os
-
         os.makedirs(root, mode=0o755, exist_ok=True)
 
     def root_differences(self, host: Host) -> List[Difference]:
@@ -254,10 +254,21 @@ class Platform:
 
     def make_folder(self, path: str, account: str) -> None:
         """Have a folder that the account may write to; one that is there stays as it is, as far as who may do so."""
-        import os
-
         os.makedirs(path, mode=0o755, exist_ok=True)
         self.give(path, account)
+
+    def check_sessions(self, path: str, account: str) -> None:
+        """Raise a Failure if Ray's folder for sessions is in a place where everybody may write and was made there by
+        somebody else than the account ("": us); changes nothing."""
+
+    def make_sessions(self, path: str, account: str) -> None:
+        """Have Ray's folder for sessions, for the account ("": us).
+
+        Raises:
+            Failure: see ``check_sessions``.
+        """
+        if not os.path.isdir(path):
+            self.make_folder(path, account or self.login_account())
 
     def admit(self, path: str, account: str) -> None:
         """Let the account that Ray runs under read a file of ours, and nobody else."""

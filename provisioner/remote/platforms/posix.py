@@ -88,6 +88,30 @@ class Posix(Platform):
 
         return "%s/rp-%s" % (self.scratch, hashlib.sha256(root.encode()).hexdigest()[:8])
 
+    def check_sessions(self, path: str, account: str) -> None:
+        if os.path.lexists(path) and _is_shared(os.path.dirname(path)):
+            found, wanted = os.lstat(path), _uid(account) if self.privileged() else os.geteuid()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (wanted, os.geteuid()):
+                what = "a folder" if stat.S_ISDIR(found.st_mode) else "no folder"
+                raise Failure(
+                    "%s, where Ray's sessions should be, is %s of %s" % (path, what, _account_name(found.st_uid)),
+                    "everybody may write there: find out who made it and remove it, or choose a shorter `root:`",
+                )
+
+    def make_sessions(self, path: str, account: str) -> None:
+        """One below /tmp is nobody else's business; it is made, and never taken from whoever was there first."""
+        above = os.path.dirname(path)
+        os.makedirs(above, mode=0o755, exist_ok=True)
+        try:
+            os.mkdir(path, mode=0o700 if _is_shared(above) else 0o755)
+        except FileExistsError:
+            self.check_sessions(path, account)
+            if not _is_shared(above):
+                return
+        if self.privileged():
+            entry = _entry(account) if account else None
+            os.chown(path, *((entry.pw_uid, entry.pw_gid) if entry else (0, 0)), follow_symlinks=False)
+
     def clean(self, root: str, purge: bool) -> List[str]:
         import shutil
 
@@ -211,6 +235,16 @@ def _entry(account: str) -> pwd.struct_passwd:
         return pwd.getpwnam(account)
     except KeyError:
         raise Failure("there is no account %r on this host" % account, "create it, or change `account:`") from None
+
+
+def _uid(account: str) -> int:
+    """Return the number of an account, "": ours."""
+    return _entry(account).pw_uid if account else os.geteuid()
+
+
+def _is_shared(folder: str) -> bool:
+    """Tell whether everybody may make something in a folder."""
+    return bool(os.stat(folder).st_mode & 0o002)
 
 
 def _account_name(uid: int) -> str:

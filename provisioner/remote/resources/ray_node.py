@@ -166,6 +166,7 @@ class RayNode(Resource):
 
         ray_checks.check_address(wanted["node_ip"])
         ray_checks.check_certified(wanted)
+        host.platform.check_sessions(wanted["temp_dir"], host.service_manager.runs_as(host))
         self._kept = ray_checks.check_allowed(wanted, host.platform.forbidden_ports())
 
     def _start(self, host: Host, wanted: Spec, running: bool) -> None:

@@ -47,7 +47,7 @@ def remove_temp_dir(host: Host, entry: Dict[str, Any]) -> None:
     Raises:
         Failure: something in it can't be removed.
     """
-    if entry.get("made_temp_dir"):
+    if entry.get("made_temp_dir") and not os.path.islink(entry["temp_dir"]):
         folders.remove(entry["temp_dir"], host.platform.holders)
 
 
