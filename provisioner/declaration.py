@@ -199,6 +199,7 @@ def _proof(params: Params, host: Host, inventory: Inventory) -> Params:
         "dashboard": list(start.dashboard(inventory)),
         "env": start.node_env(host, inventory),
         "members": [member.name for member in inventory.hosts],
+        "addresses": {member.name: start.node_ip(member) for member in inventory.hosts},
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from provisioner.errors import HostFailed
+from provisioner.events import Verb
 from provisioner.inventory.model import Host
 
 LIMIT = 20.0
@@ -21,6 +22,7 @@ class Between:
         hosts: the cluster's, as declared: one that was dropped gets no secret.
         ask: puts a question to a host (``Switchboard.ask``).
         hide: has every report replace these texts from now on.
+        verb: what is done with the cluster: a token is only needed where nodes are started.
     """
 
     def __init__(
@@ -28,10 +30,12 @@ class Between:
         hosts: Sequence[Host],
         ask: Callable[[str, str, Any, float], Any],
         hide: Callable[[list[str]], None],
+        verb: Verb = "apply",
     ) -> None:
         self._hosts = hosts
         self._ask = ask
         self._hide = hide
+        self._starts = verb in ("apply", "rollback")
 
     def carry(self, to: str, what: str, args: Any, asker: Host) -> Any:
         """Return a host's answer to another one. A secret is hidden from all reports before anybody gets it.
@@ -57,7 +61,7 @@ class Between:
         if asker not in self._hosts:
             return False
         if secret == "token":  # noqa: S105 - its name
-            return any(host.name == keeper and host.role == "head" for host in self._hosts)
+            return self._starts and any(host.name == keeper and host.role == "head" for host in self._hosts)
         if secret == "redis":  # noqa: S105
             return asker.role == "head" and any(host.name == keeper and host.keeps_redis for host in self._hosts)
         return False

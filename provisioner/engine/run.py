@@ -110,7 +110,7 @@ class Run:
         """
         self._emit = emit
         self._storage = Storage(self._inventory)
-        self._between = Between(self._inventory.hosts, self.switchboard.ask, hide)
+        self._between = Between(self._inventory.hosts, self.switchboard.ask, hide, self.options.verb)
         self._authority = Authority(self._inventory, self.switchboard.ask, hide)
         stop = Stop(self, interruptions)
         for talk in self._conversations:
@@ -205,6 +205,8 @@ class Run:
         if what == "source":
             return self._supplies.source(args, asker)
         if what == "certificate":
+            if self.options.verb != "apply":  # whoever asks now wants it for something else
+                raise HostFailed(f"{asker.name} gets no certificate: nothing is applied")
             return self._authority.certificate(asker)
         if what == "redis":
             return self._storage.look(asker, self._between.carry)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from provisioner.declaration import greeting
@@ -45,7 +47,7 @@ def fetch(inventory: Inventory, connector: Connector) -> str:
     inventory = locate(inventory, lambda host: connector.real_name(host.address, host.ssh.config))
     head = inventory.head
     target, become = reached(head)
-    hello = dict(greeting(head, inventory, "check"), plays=[])
+    hello = dict(greeting(replace(head, account_password=None), inventory, "check"), plays=[])
     choice = Choice(head.python, leave=Ours(inventory.cluster, head.root))
     try:
         session = open_session(connector, target, become, hello, choice, lambda doing: None)
@@ -75,7 +77,7 @@ def _take(message: Message) -> None:
 
 def _token(reply: Message, head: str) -> str:
     value = reply.get("value")
-    if "error" in reply or not isinstance(value, str) or not (value.isascii() and value.isprintable()):
+    if "error" in reply or not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
         raise HostFailed(
             str(reply.get("error") or "what it says is no token"), remedy=str(reply.get("remedy", "")), host=head
         )

@@ -27,6 +27,12 @@ _PRIVATE_KEY = re.compile(
 )
 """Any private key in PEM, whoever made it, escaped line ends or not: each node of a cluster may have one of its own."""
 
+_KEY_BEGINS = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg"
+_KEY_LINES = re.compile(
+    re.escape(_KEY_BEGINS) + r"""[A-Za-z0-9+/]{16}(?:(?:\\[rn]|[\s'",\[\]])*[A-Za-z0-9+/]{40,64}={0,2}){0,2}"""
+)
+"""The lines of such a key without those around them, as nodes are given them (P-256, PKCS #8: all begin like this)."""
+
 E_ = TypeVar("E_", bound=Event)
 
 
@@ -35,6 +41,7 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
+        self._known: set[str] = set()
         self._forms: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
         self.add(secrets)
@@ -42,8 +49,10 @@ class Redactor:
     def add(self, secrets: Iterable[str]) -> None:
         """Hide these, too, from now on."""
         with self._lock:
-            self._forms.update(form for secret in secrets for form in forms(secret))
-            if self._forms:
+            new = set(secrets) - self._known
+            self._known |= new
+            self._forms.update(form for secret in new for form in forms(secret))
+            if new and self._forms:
                 longest_first = sorted(self._forms, key=lambda form: (-len(form), form))
                 self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
@@ -53,6 +62,8 @@ class Redactor:
             return text
         if "PRIVATE KEY-----" in text:
             text = _PRIVATE_KEY.sub(HIDDEN, text)
+        if _KEY_BEGINS in text:
+            text = _KEY_LINES.sub(HIDDEN, text)
         return self._pattern.sub(HIDDEN, text) if self._pattern else text
 
     def event(self, event: E_) -> E_:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
 from provisioner.engine.between import Between
+from provisioner.engine.options import RunOptions
+from provisioner.engine.run import Run
 from provisioner.errors import HostFailed
-from provisioner.events import Notice
-from provisioner.inventory.model import Host, RayOptions
+from provisioner.events import Notice, Verb
+from provisioner.inventory.model import Host, Inventory, RayOptions
+from provisioner.playbook.load import load_playbook
 from provisioner.report.redact import HIDDEN, Redactor
 
 ANSWERS: dict[str, Any] = {"nodes": [1], "destination": {"gcs": "x"}, "secret": "0123456789abcdef"}
@@ -78,3 +82,26 @@ def test_what_hosts_may_not_ask(to: str, what: str, args: Any, asker: Host) -> N
 def test_an_answer_that_is_no_secret(value: Any) -> None:
     with pytest.raises(HostFailed, match="did not say"):
         between([], [], secret=value).carry("ctl", "secret", "token", WORKER)
+
+
+@pytest.mark.parametrize(("verb", "given"), [(verb, verb in ("apply", "rollback")) for verb in get_args(Verb)])
+def test_the_token_is_handed_on_only_where_nodes_are_started(verb: Verb, given: bool) -> None:
+    asked: list[Any] = []
+    between = Between(HOSTS, lambda *question: asked.append(question) or "a" * 64, lambda hidden: None, verb)  # type: ignore[func-returns-value]
+    if given:
+        assert between.carry("ctl", "secret", "token", WORKER) == "a" * 64
+        return
+    with pytest.raises(HostFailed, match="has no use for the secret 'token'"):
+        between.carry("ctl", "secret", "token", WORKER)
+    assert asked == []
+
+
+@pytest.mark.parametrize("verb", [verb for verb in get_args(Verb) if verb != "apply"])
+def test_certificates_are_made_only_where_something_is_applied(verb: Verb, tmp_path: Path) -> None:
+    """A host that is only looked at would get a new year out of every check."""
+    playbook = tmp_path / "playbook.yml"
+    playbook.write_text("- play: P\n  hosts: all\n  tasks: [{name: T, old_environments: {}}]\n")
+    inventory = Inventory("lab", "2.60.0", HOSTS, playbook, tls=True)
+    run = Run(inventory, load_playbook(playbook), RunOptions(verb), None, 0.0)  # type: ignore[arg-type]
+    with pytest.raises(HostFailed, match="w1 gets no certificate"):
+        run.answer("controller", "certificate", None, WORKER, lambda: None)

@@ -12,7 +12,8 @@ from provisioner.artifacts.cache import Cache
 from provisioner.declaration import Declarer
 from provisioner.engine import token
 from provisioner.engine.early import check_early
-from provisioner.errors import InputError
+from provisioner.engine.token import _token
+from provisioner.errors import HostFailed, InputError
 from provisioner.inventory.load import load_inventory
 from provisioner.inventory.model import Host, Inventory, RayOptions, Secret
 from provisioner.playbook.load import default_playbook, load_playbook
@@ -97,3 +98,24 @@ def test_what_a_host_is_told_holds_no_hash_of_a_secret() -> None:
         configs.add(params["config"])
     assert len(configs) == 1
     assert configs != {start.node_params(lab().head, lab())["config"]}
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ({"value": "a0" * 32}, None),
+        ({"value": ""}, "what it says is no token"),
+        ({"value": "a0" * 31}, "what it says is no token"),
+        ({"value": "A0" * 32}, "what it says is no token"),
+        ({"value": "a0" * 32 + "\n"}, "what it says is no token"),
+        ({"value": None}, "what it says is no token"),
+        ({"value": "a0" * 32, "error": "there is none"}, "there is none"),
+    ],
+)
+def test_what_a_head_calls_its_token_is_one(reply: dict[str, Any], said: str | None) -> None:
+    if said is None:
+        assert _token(reply, "ctl") == reply["value"]
+        return
+    with pytest.raises(HostFailed) as caught:
+        _token(reply, "ctl")
+    assert caught.value.message == said

@@ -30,8 +30,9 @@ def prove(world: World, dashboard: Dashboard, script: str) -> Any:
     python.chmod(0o755)
     world.controller.answers["controller", "finished"] = ["ctl", "w1"]
     return make(
-        "ray_proof", environment="e1", gcs="127.0.0.1:6379", dashboard=dashboard.address, env={}, members=["ctl", "w1"]
-    )
+        "ray_proof", environment="e1", gcs="127.0.0.1:6379", dashboard=dashboard.address, env={}, members=["ctl", "w1"],
+        addresses={},
+    )  # fmt: skip
 
 
 def test_a_proof_runs_on_every_node(tmp_path: Path, dashboard: Dashboard) -> None:

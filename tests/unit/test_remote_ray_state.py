@@ -53,3 +53,25 @@ def test_what_is_no_list_of_nodes_is_given_up(
     begun = time.monotonic()
     assert ray_state.fetch_nodes(serve(answer), timeout=0.3) is None
     assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(
+    ("node_ip", "found"),
+    [
+        ("10.0.0.2", ["n1"]),
+        ("10.0.0.9", []),
+        ("fd00::2", ["n2"]),
+        ("FD00:0:0::2", ["n2"]),
+        ("127.0.0.1", ["n1", "n2"]),
+        ("", ["n1", "n2"]),
+    ],
+)
+def test_a_node_that_only_has_a_hosts_name_is_not_that_host(node_ip: str, found: list[str]) -> None:
+    rows = [("n1", "w1", "10.0.0.2", True), ("n2", "w1", "fd00::2", True), ("n3", "w1", "10.0.0.2", False),
+            ("n4", "w2", "10.0.0.2", True)]  # fmt: skip
+    nodes = [{"id": id_, "host": host, "ip": ip, "alive": alive} for id_, host, ip, alive in rows]
+    assert [node["id"] for node in ray_state.living(nodes, "w1", node_ip)] == found
+
+
+def test_nothing_is_known_of_nodes_that_nobody_lists() -> None:
+    assert ray_state.living(None, "w1", "10.0.0.2") == []

@@ -11,6 +11,8 @@ import os
 import shlex
 import stat
 import typing
+from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -20,7 +22,8 @@ from rich.console import Console
 
 from provisioner import events
 from provisioner.events import Difference, Event, HostFinished, HostObserved, Notice, RunFinished, RunStarted
-from provisioner.report import Reports, open_reports
+from provisioner.ray import certificates
+from provisioner.report import Reports, open_reports, redact
 from provisioner.report.console import ConsoleReport
 from provisioner.report.jsondoc import JsonReport
 from provisioner.report.plain import PlainReport
@@ -189,3 +192,28 @@ KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIHUSH\nHUSHHUSH==\n-----END EC PR
 )
 def test_no_private_key_is_shown_whosever_it_is(text: str, shown: str | None) -> None:
     assert Redactor().text(text) == (text if shown is None else shown)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [str, repr, json.dumps, lambda lines: "\n".join(lines), lambda lines: "\\r\\n".join(lines), lambda lines: lines[0]],
+    ids=["a list", "its repr", "JSON", "as it is", "escaped", "one line"],
+)
+def test_the_lines_of_a_nodes_key_are_not_shown_by_themselves(shown: Callable[[list[str]], str]) -> None:
+    authority = certificates.make_authority("lab", datetime.now(timezone.utc))
+    lines = authority.key.strip().splitlines()[1:-1]
+    said = Redactor().text(f"it broke off: {shown(lines)} on h1 of the cluster")
+    assert [line for line in lines if line[-20:] in said] == []
+    assert said.startswith("it broke off: ")
+    assert said.endswith("on h1 of the cluster")
+
+
+def test_what_is_known_is_not_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hundred workers ask for one token."""
+    worked_out: list[str] = []
+    monkeypatch.setattr(redact, "forms", lambda secret: worked_out.append(secret) or {secret})  # type: ignore[func-returns-value]
+    redactor = Redactor(["first"])
+    for _ in range(200):
+        redactor.add(["first", "0123456789abcdef"])
+    assert worked_out == ["first", "0123456789abcdef"]
+    assert redactor.text("first 0123456789abcdef") == "*** ***"

@@ -16,7 +16,7 @@ from provisioner.remote import files, service, tls
 from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.resource import Resource, difference, mended
 from provisioner.remote.resources import ray_history, ray_removal, ray_spec, ray_token
-from provisioner.remote.resources.ray_state import fetch_nodes
+from provisioner.remote.resources.ray_state import fetch_nodes, living
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class RayNode(Resource):
         if nodes is None:
             cluster = stops if self.role == "head" else ""
             return [difference("change", "Ray %s" % self.role, "the head does not answer", "in the cluster", cluster)]
-        mine = [node for node in nodes if node["host"] == host.name and node["alive"]]
+        mine = living(nodes, host.name, wanted["node_ip"])
         other = ray_token.late(now, self._token, stops if mine else "")
         if not mine:
             return [*other, difference("change", "Ray %s" % self.role, "not in the cluster", "in the cluster")]
@@ -271,7 +271,7 @@ class RayNode(Resource):
         return False
 
     def _is_in(self, host: Host, wanted: Spec, old: Set[str]) -> bool:
-        mine = (node for node in self.nodes(host, wanted) or [] if node["host"] == host.name and node["alive"])
+        mine = living(self.nodes(host, wanted), host.name, wanted["node_ip"])
         return any(node["config"] == wanted["config"] and node["id"] not in old for node in mine)
 
     def traces(self, host: Host) -> List[Difference]:

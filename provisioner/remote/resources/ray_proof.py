@@ -10,7 +10,7 @@ from provisioner.remote.failure import Failure
 from provisioner.remote.host import MARK
 from provisioner.remote.resource import Resource
 from provisioner.remote.resources import ray_token
-from provisioner.remote.resources.ray_state import fetch_nodes
+from provisioner.remote.resources.ray_state import fetch_nodes, living
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ PROOF_LIMIT = 180.0
 
 
 class RayProof(Resource):
-    """Params: ``environment``, ``gcs``, ``dashboard``, ``env``, ``members`` (names of all nodes).
+    """Params: ``environment``, ``gcs``, ``dashboard``, ``env``, ``members`` (names of all nodes),
+    ``addresses`` (theirs, by name).
 
     What the head runs with now counts more than the first four: after a rollback that is not what is declared.
     """
@@ -67,10 +68,9 @@ class RayProof(Resource):
         """Return node ids by host name, once every wanted host has a living node."""
         deadline = time.monotonic() + JOIN_LIMIT
         while True:
-            alive: Dict[str, str] = {}
-            for node in fetch_nodes(self.params["dashboard"], tokens=ray_token.shown_to_ray(host)) or []:
-                if node["alive"] and node["host"] in wanted:
-                    alive.setdefault(node["host"], node["id"])
+            nodes = fetch_nodes(self.params["dashboard"], tokens=ray_token.shown_to_ray(host))
+            found = {name: living(nodes, name, self.params["addresses"].get(name, "")) for name in wanted}
+            alive = {name: mine[0]["id"] for name, mine in found.items() if mine}
             missing = [name for name in wanted if name not in alive]
             if not missing:
                 return alive

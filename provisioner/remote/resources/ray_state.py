@@ -69,6 +69,26 @@ def _node(row: Dict[str, Any]) -> Node:
     }
 
 
+def living(nodes: Optional[List[Node]], name: str, node_ip: str) -> List[Node]:
+    """Return the living nodes of a host: anybody may start one under its name, so the address counts as well.
+
+    Args:
+        node_ip: the host's; one of the loopback, which Ray replaces, or "" counts for nothing.
+    """
+    mine = [node for node in nodes or [] if node["alive"] and node["host"] == name]
+    return [node for node in mine if node_ip[:4] in ("", "127.", "::1") or _plain(node["ip"]) == _plain(node_ip)]
+
+
+def _plain(address: str) -> str:
+    """Return an address in its one form: those of IPv6 have several."""
+    import socket
+
+    try:
+        return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, address))
+    except (OSError, ValueError, TypeError):
+        return str(address)
+
+
 class Refused(ValueError):
     """Ray asks for a token, and that was none or another one."""
 
