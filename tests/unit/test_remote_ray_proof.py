@@ -133,9 +133,14 @@ def test_where_ray_runs_as_we_do_the_proof_does_as_well(
     world = World(tmp_path, service=service)
     dashboard.nodes(("a", "ctl", "c", "ALIVE"), ("b", "w1", "c", "ALIVE"))
     proof, host = prove(world, dashboard, says({"ctl": WHERE, "w1": WHERE})), world.host()
-    host.account, asked = "kim", []
-    run = Linux.run_script
-    monkeypatch.setattr(Machine, "run_script", lambda self, who, *rest: asked.append(who) or run(self, "", *rest))
+    host.account = "kim"
+    asked: list[str] = []
+
+    def run_script(machine: Machine, account: str, *rest: Any) -> tuple[int, str]:
+        asked.append(account)
+        return Linux.run_script(machine, "", *rest)
+
+    monkeypatch.setattr(Machine, "run_script", run_script)
     proof.ensure(host)
     assert asked == [{"process": "", "auto": "kim"}[service]]
 

@@ -261,7 +261,7 @@ def test_what_is_in_a_file_lies_open_nowhere_else(
         content = world.controller.files[wanted.params["sha256"]]
         (folder / before).write_bytes(content if before == "content" else content[:3])
         (folder / before).chmod(0o644)
-    seen = []
+    seen: list[int] = []
 
     def write(path: str, data: bytes, mode: int = 0o644) -> None:
         seen.extend(stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir())
