@@ -55,6 +55,19 @@ def test_sudo_without_a_password(cluster: Cluster, machine: Machine) -> None:
     cluster.teardown("--purge")
 
 
+def test_nothing_of_ray_runs_with_more_than_its_accounts_rights(cluster: Cluster, machine: Machine) -> None:
+    """Nor the program that has a task run on every node: whoever controls a worker could take it over."""
+    cluster.declare(ssh={"user": "kim"}, become=True, account="park")
+    assert cluster.apply().proven()["h1"]["hostname"] == "h1"
+    assert users_of_ray(machine) == {"park"}
+    sessions = f"{cluster.root}/ray"
+    drivers = machine.exec(["find", sessions, "-name", "python-core-driver-*.log", "-printf", "%u\n"]).stdout.split()
+    assert drivers == ["park"]
+    assert machine.exec(["find", sessions, "!", "-user", "park"]).stdout == ""
+    assert cluster.apply().changed() == []
+    cluster.teardown("--purge")
+
+
 def test_sudo_with_a_password(cluster: Cluster, machine: Machine) -> None:
     cluster.declare(ssh={"user": "lee"}, become=True)
     needed = cluster.check(code=3).said("h1")

@@ -32,6 +32,9 @@ class Windows:
     def make_folder(self, path: str, account: str) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
 
+    def make_sessions(self, path: str, account: str) -> None:
+        self.make_folder(path, account)
+
     def admit(self, path: str, account: str) -> None:
         assert Path(path).is_file()
 
