@@ -17,6 +17,8 @@ RESULT = "provision-proof: "
 TASK_LIMIT = 60.0
 KEPT = "provision-proof"
 """The namespace of what the tasks say."""
+MARK = b"proof-"
+"""Begins the keys."""
 LONGEST = 4096
 """Bytes of it."""
 
@@ -47,7 +49,8 @@ def main(gcs: str, nodes: dict[str, str]) -> None:
     ray.init(address=gcs, log_to_driver=False, logging_level="ERROR", namespace="provision")
     begun = time.monotonic()
     task = ray.remote(num_cpus=0, max_retries=1)(where)
-    keys = {name: ("%s %s" % (os.urandom(16).hex(), node)).encode() for name, node in nodes.items()}
+    internal_kv._internal_kv_del(MARK, del_by_prefix=True, namespace=KEPT)  # of proofs that were cut off
+    keys = {name: MARK + os.urandom(16).hex().encode() for name in nodes}
     futures = {
         name: task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
             keys[name], KEPT

@@ -306,7 +306,7 @@ def _becoming(entry: pwd.struct_passwd) -> Callable[[], None]:
 
     Its groups are looked up here: after a fork that could wait for ever for a lock that another thread held.
     """
-    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)[: os.sysconf("SC_NGROUPS_MAX")]  # 16 on macOS
 
     def become() -> None:
         os.setgroups(groups)
@@ -341,6 +341,8 @@ def _begin(
             )
         except FileNotFoundError:
             raise NoProgram("there is no program %s" % argv[0]) from None
+        except subprocess.SubprocessError:
+            raise Failure("this session may run nothing as another account", "is it root's, in full?") from None
         except PermissionError:
             raise Failure("%s may not be run" % argv[0], "is it on a disk that is mounted noexec?") from None
         CHILDREN.add(child.pid)
