@@ -93,7 +93,7 @@ def test_other_messages_may_come_between_the_slices_of_a_file(talk: Talk, tmp_pa
         talk.send(
             {"type": "query", "id": start, "what": "nodes", "args": {"dashboard": ["127.0.0.1", 1], "max_age": 0}}
         )
-        assert talk.hear("reply") == {"type": "reply", "id": start, "value": None}
+        assert talk.hear("reply") == {"type": "reply", "id": start, "value": {"nodes": None, "token": ""}}
     talk.blob(number, b"")
     assert talk.hear("played")["ok"] is True
 

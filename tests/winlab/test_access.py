@@ -176,6 +176,23 @@ tell([seen, shielded, shown(listed)[1] == seen[0], sorted(os.listdir(C))])
     assert names == ["listed", "plain", "secret"]
 
 
+def test_what_a_file_task_brings_is_private_while_it_arrives_and_waits(place: StandIn, folder: str) -> None:
+    script = r"""
+from provisioner.remote import files
+arriving, waiting = C + r"\arriving", C + r"\waiting"
+seen = []
+for piece in (b"1", b"2"):
+    with files.open_for_more(arriving, True) as file:
+        file.write(piece)
+    seen.append(shown(arriving)[1])
+write_atomically(waiting, b"x")
+files.shut(waiting)
+with open(arriving, "rb") as file:
+    tell([*seen, shown(waiting)[1], file.read().decode()])
+"""
+    assert told(place, folder, script) == ["D:PAI(A;;FA;;;BA)(A;;FA;;;SY)"] * 3 + ["12"]
+
+
 def test_what_a_launcher_notes_is_not_believed(place: StandIn, folder: str) -> None:
     script = r"""
 from provisioner.remote.platforms.windows import tasks
