@@ -270,8 +270,8 @@ class Inventory:
         common = (self.logins.password, self.logins.passphrase, self.logins.become_password)
         found = {value.reveal() for value in common if value is not None}
         for host in self.hosts:
-            ray = (*host.ray.env.values(), *host.ray.options.values())
-            candidates = (host.ssh.password, host.ssh.passphrase, host.become_password, host.account_password, *ray)
+            own = (host.ssh.password, host.ssh.passphrase, host.become_password, host.account_password)
+            candidates = (*own, *host.ray.env.values())
             found.update(value.reveal() for value in candidates if isinstance(value, Secret))
         if self.redis and self.redis.password:
             found.add(self.redis.password.reveal())

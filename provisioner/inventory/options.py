@@ -23,7 +23,6 @@ HEAD_ONLY = frozenset(
         "proxy_server_url",
         "system_config",
         "redis_username",
-        "redis_password",
         "redis_shard_ports",
         "autoscaling_config",
         "no_monitor",
@@ -35,7 +34,7 @@ ONE_HOST_ONLY = frozenset({"node_ip", "node_name"})
 
 _SIZES = frozenset({"memory", "object_store_memory", "system_reserved_memory"})
 _FILES = frozenset({"key", "known_hosts", "config"})
-_SECRETS = frozenset({"passphrase", "password", "become_password", "redis_password"})
+_SECRETS = frozenset({"passphrase", "password", "become_password"})
 _SEPARATE = frozenset({"labels", "resources", "env", *CLUSTER_ONLY})
 _AUTH = frozenset({"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"})
 
@@ -164,7 +163,7 @@ class Reader:
             return values.size_in_bytes(value)
         if key == "worker_ports":
             return values.worker_ports(value)
-        return self.secret(value) if key in _SECRETS else value
+        return value
 
     def _env(self, name: str, value: Any) -> Any:
         if name.upper() in _AUTH:

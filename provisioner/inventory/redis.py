@@ -120,9 +120,6 @@ def _check_nothing_twice(document: Document, problems: Problems) -> None:
         ray: Any = document.value
         for step in level:
             ray = (ray.get(step) if isinstance(ray, Mapping) else None) or {}
-        if "redis_password" in ray:
-            place = document.key_place(*level, "redis_password")
-            problems.add("the password of Redis is given twice", place, "write redis: {password: ...} only")
         for name in OURS:
             if name in (ray.get("env") or {}):
                 place = document.key_place(*level, "env", name)

@@ -1,7 +1,8 @@
 """Checks a document against a JSON Schema, in the user's words and with the place of every mistake.
 
 A schema may say in ``x-wants`` what a value should be (``an exact version such as 3.11.9``), and mark values that must
-not be shown with ``x-secret``. Schemas avoid ``oneOf`` and ``anyOf``, whose failures nobody can explain.
+not be shown with ``x-secret``, and say in ``x-instead`` what is to be written in place of a key. Schemas avoid
+``oneOf`` and ``anyOf``, whose failures nobody can explain.
 """
 
 from __future__ import annotations
@@ -134,7 +135,8 @@ def _explain_unknown_keys(error: ValidationError, document: Document, problems: 
         if key in known or any(re.search(pattern, key) for pattern in patterns):
             continue
         place = document.key_place(*error.absolute_path, key)
-        problems.add(f"unknown {what} '{key}'", place, suggestion(key, known))
+        instead = schema.get("x-instead", {}).get(key)
+        problems.add(f"unknown {what} '{key}'", place, instead or suggestion(key, known))
 
 
 def _sentence(error: ValidationError, path: Sequence[Step]) -> str:

@@ -137,9 +137,8 @@ def _labels(labels: Mapping[str, str], ray: str) -> str:
 
 
 def _secret_names(host: Host) -> list[str]:
-    """Return which options and variables must never be shown, as differences name them."""
-    options = [name.replace("_", "-") for name, value in host.ray.options.items() if isinstance(value, Secret)]
-    return sorted(options + [f"env {name}" for name, value in host.ray.env.items() if isinstance(value, Secret)])
+    """Return which variables must never be shown, as differences name them."""
+    return sorted(f"env {name}" for name, value in host.ray.env.items() if isinstance(value, Secret))
 
 
 def node_env(host: Host, inventory: Inventory) -> dict[str, str]:
@@ -158,9 +157,8 @@ def _config(host: Host, inventory: Inventory, labels: Mapping[str, str], environ
     on the host, with a key that only the host has (remote/resources/ray_spec.py).
     """
     ray = host.ray
-    options = {name: HIDDEN if isinstance(value, Secret) else value for name, value in ray.options.items()}
     variables = {name: HIDDEN if isinstance(value, Secret) else value for name, value in ray.env.items()}
-    shown = replace(host, ray=replace(ray, options=options, env=variables))
+    shown = replace(host, ray=replace(ray, env=variables))
     env = {**node_env(shown, inventory), **storage.variables(inventory, host, redis_address(inventory))}
     return _hash([_arguments(shown, inventory), labels, env, environment, ray.options.get("temp_dir")])[:16]
 
@@ -184,9 +182,15 @@ def _arguments(host: Host, inventory: Inventory) -> list[str]:
 
 
 def _option(name: str, value: Any) -> list[str]:
+    """Return an option as ``ray start`` takes it.
+
+    Raises:
+        InputError: it is a secret, which every account of the host could read on the command line.
+    """
     flag = "--" + name.replace("_", "-")
     if isinstance(value, Secret):
-        value = value.reveal()
+        message = f"`{name}` would be a secret on a command line"
+        raise InputError(message, remedy="give it as a variable: ray: {env: ...}")
     if value is True and name not in VALUED:
         return [flag]
     if value is False and name not in VALUED:

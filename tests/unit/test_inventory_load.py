@@ -185,11 +185,6 @@ def test_secrets_and_files(file: Path) -> None:
     assert "hunter2" not in repr(inventory)
 
 
-def test_the_password_of_redis_is_redacted_too(file: Path) -> None:
-    inventory = load(file, TOP + "head: {ctl: {ray: {redis_password: {from_env: R}}}}", R="redis-pw")
-    assert inventory.secrets() == ("redis-pw",)
-
-
 def test_ranges_run_along(file: Path) -> None:
     text = HEAD + "workers: {'w[1:2]': {address: '10.0.1.[7:8]', ray: {node_ip: '10.9.0.[1:2]', node_name: 'n[1:2]'}}}"
     first, second = load(file, text).workers

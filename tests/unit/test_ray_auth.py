@@ -90,11 +90,11 @@ def test_what_a_host_is_told_holds_no_hash_of_a_secret() -> None:
     for pin in ("1234", "4321"):
         secret, inventory = Secret(pin, "from_env: PIN"), lab()
         head = inventory.head
-        ray = replace(head.ray, env={"PIN": secret}, options={"redis_password": secret})
+        ray = replace(head.ray, env={"PIN": secret, "KEY": secret})
         inventory = replace(inventory, hosts=(replace(head, ray=ray), *inventory.workers))
         plays = Declarer(inventory, playbook).declare(inventory.head, "apply").hello["plays"]
         (params,) = [task["params"] for play in plays for task in play["tasks"] if task["resource"] == "ray_head"]
-        assert params["env"]["PIN"] == pin and params["secret"] == ["env PIN", "redis-password"]
+        assert params["env"]["PIN"] == pin and params["secret"] == ["env KEY", "env PIN"]
         configs.add(params["config"])
     assert len(configs) == 1
     assert configs != {start.node_params(lab().head, lab())["config"]}

@@ -85,7 +85,6 @@ def test_a_plain_worker() -> None:
         ({"node_ip": "::1"}, ["--node-ip-address=::1"]),
         ({"first_port": 7000}, ["--node-manager-port=7000", "--metrics-export-port=7005"]),
         ({"metrics_export_port": 9000}, ["--node-manager-port=6380", "--metrics-export-port=9000"]),
-        ({"redis_password": Secret("s", "x")}, ["--redis-password=s"]),
     ],
 )
 def test_options_become_arguments(options: dict[str, Any], wanted: list[str]) -> None:
@@ -93,6 +92,12 @@ def test_options_become_arguments(options: dict[str, Any], wanted: list[str]) ->
     assert [argument for argument in found if argument in wanted] == wanted
     flags = [argument.partition("=")[0] for argument in found]
     assert len(flags) == len(set(flags)), "no argument is given twice"
+
+
+def test_no_secret_comes_on_a_command_line() -> None:
+    with pytest.raises(InputError, match="`autoscaling_config` would be a secret on a command line") as caught:
+        arguments(lab(worker={"autoscaling_config": Secret("hush", "from_env: X")}))
+    assert "hush" not in str(caught.value)
 
 
 def test_options_of_the_head_only() -> None:

@@ -86,7 +86,6 @@ def test_mistakes(written: str, wanted: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ray", "wanted"),
     [
-        ("redis_password: {from_env: PW}", "5:40: the password of Redis is given twice"),
         ("env: {RAY_REDIS_ADDRESS: 'a:1'}", "5:46: RAY_REDIS_ADDRESS follows from 'redis'"),
         ("env: {RAY_external_storage_namespace: x}", "5:46: RAY_external_storage_namespace follows from 'redis'"),
     ],
@@ -94,6 +93,14 @@ def test_mistakes(written: str, wanted: list[str], tmp_path: Path) -> None:
 def test_what_ray_calls_by_another_name_is_said_once(ray: str, wanted: str, tmp_path: Path) -> None:
     hosts = f"head: {{ctl: {{address: 10.0.0.10, ray: {{{ray}}}}}}}\n"
     assert [each.partition("\n")[0] for each in mistakes(tmp_path, "{host: head}", hosts)] == [wanted]
+
+
+@pytest.mark.parametrize("redis", ["{host: head}", "{external: a, password: {from_env: PW}}"])
+def test_its_password_is_given_where_no_command_line_shows_it(redis: str, tmp_path: Path) -> None:
+    hosts = "head: {ctl: {address: 10.0.0.10, ray: {redis_password: {from_env: PW}}}}\n"
+    (told,) = mistakes(tmp_path, redis, hosts)
+    assert told.startswith("5:40: unknown key 'redis_password'\n")
+    assert "write redis: {external: ADDRESS:PORT, password: {from_env: NAME}} at the top" in told
 
 
 @pytest.mark.parametrize("port", [6379, 6380, 8265, 12000])
