@@ -20,6 +20,8 @@ LIMIT = 10.0
 """Seconds for each answer."""
 LOADING_LIMIT = 60.0
 """Seconds for a server that has just started to have read its data."""
+WHOLE_LIMIT = 80.0
+"""Seconds for all of it, however slowly the server's answers come: the host that asks waits for 90."""
 
 
 class Socket(Protocol):
@@ -30,6 +32,43 @@ class Socket(Protocol):
     def settimeout(self, seconds: float | None) -> None: ...
     def shutdown(self, how: int) -> None: ...
     def close(self) -> None: ...
+
+
+class Timed:
+    """A socket that is of no use after a certain moment.
+
+    Args:
+        socket: the real one.
+        end: when, by the monotonic clock.
+    """
+
+    def __init__(self, socket: Socket, end: float) -> None:
+        self._socket = socket
+        self._end = end
+        self._limit: float | None = None
+
+    def settimeout(self, seconds: float | None) -> None:
+        self._limit = seconds
+
+    def sendall(self, data: bytes) -> None:
+        self._heed()
+        self._socket.sendall(data)
+
+    def recv(self, size: int) -> bytes:
+        self._heed()
+        return self._socket.recv(size)
+
+    def shutdown(self, how: int) -> None:
+        self._socket.shutdown(how)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _heed(self) -> None:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(left if self._limit is None else min(left, self._limit))
 
 
 class Tunnels(Protocol):
@@ -97,7 +136,8 @@ def examine(opened: Callable[[], Socket], where: str, password: str | None, user
     """
     from redis.exceptions import RedisError
 
-    client = _client(opened, password, username)
+    end = time.monotonic() + WHOLE_LIMIT
+    client = _client(lambda: Timed(opened(), end), password, username)
     try:
         version = _version(client, where)
         _try_to_write(client)

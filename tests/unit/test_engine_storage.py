@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,20 @@ def test_nobody_else_may_have_it_looked_at(redis: Redis | None, asker: int) -> N
     storage.opened(inventory.hosts[asker].name, Session(raising(AssertionError())))
     with pytest.raises(HostFailed, match="keeps nothing in Redis"):
         storage.look(inventory.hosts[asker], nothing)
+
+
+def test_one_whose_answers_drip_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("provisioner.engine.storage.WHOLE_LIMIT", 0.6)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            with suppress(OSError), listener.accept()[0] as taken:
+                while True:
+                    taken.sendall(b"+")
+                    time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        begun = time.monotonic()
+        with pytest.raises(HostFailed, match="no Redis answers"):
+            examine(lambda: socket.create_connection(listener.getsockname(), 5), WHERE, None)
+        assert time.monotonic() - begun < 5
