@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 FLAG = "--redis_password="
 VARIABLE = "RAY_REDIS_PASSWORD"
+LONG_ENOUGH = 8
+"""Characters of a password that are no coincidence where they are found."""
 
 
 def password_in(path: str) -> str:
@@ -45,9 +47,22 @@ def hiding(start: Callable[..., Any], password: str, flags: str) -> Callable[...
         variables: Dict[str, str] = settings.get("env_updates") or {}
         if VARIABLE in variables:  # of the server for Ray clients, which asks the GCS, and never Redis
             settings["env_updates"] = {name: value for name, value in variables.items() if name != VARIABLE}
-        return start(without(password, command, flags), *args, **settings)
+        hidden = without(password, command, flags)
+        refuse_to_show(password, [*hidden, *(settings.get("env_updates") or {}).values()])
+        return start(hidden, *args, **settings)
 
     return start_hidden
+
+
+def refuse_to_show(password: str, words: List[str]) -> None:
+    """Raise a RuntimeError if the password is in what a process would be started with: another release of Ray may write
+    it in a way that ``without`` does not know. Below ``LONG_ENOUGH`` it may be a word of anything."""
+    forms = {password, subprocess.list2cmdline([password])}
+    if len(password) >= LONG_ENOUGH and any(form in str(word) for word in words for form in forms):
+        raise RuntimeError(
+            "this release of Ray would show Redis's password to every account of the machine, in a way that is not "
+            "known here: run another release, or do without a password"
+        )
 
 
 def main() -> None:

@@ -62,6 +62,25 @@ def test_it_is_taken_out_of_variables() -> None:
     ]
 
 
+SHOWN: list[tuple[list[str], dict[str, str]]] = [
+    (["gcs_server", "--redis-password", "s3cr3t-pw"], {}),
+    (["raylet", "--cpp=w --password:s3cr3t-pw"], {}),
+    (["raylet", '--cpp=w --redis_secret="s3cr3t-pw"'], {}),
+    (["worker"], {"RAY_redis_password": "s3cr3t-pw"}),
+]
+
+
+@pytest.mark.parametrize(("command", "variables"), SHOWN)
+def test_a_release_that_would_show_it_in_another_way_is_not_run(command: list[str], variables: dict[str, str]) -> None:
+    started: list[Any] = []
+    hidden = hiding(lambda *each, **_: started.append(each), "s3cr3t-pw", FLAGS)
+    with pytest.raises(RuntimeError, match="this release of Ray would show") as caught:
+        hidden(command, "kind", env_updates=variables)
+    assert started == [] and "s3cr3t-pw" not in str(caught.value)
+    hiding(lambda *each, **_: started.append(each), "short", FLAGS)(["x", "--name=short"], "kind")
+    assert len(started) == 1, "a short one may be a word of anything"
+
+
 @pytest.mark.parametrize(("content", "wanted"), [("--redis_password=a=b\n", "a=b"), ("--redis_password=x", "x")])
 def test_the_file_of_flags(content: str, wanted: str, tmp_path: Path) -> None:
     path = tmp_path / "redis.flags"
