@@ -303,6 +303,8 @@ def test_the_package_is_brought_and_taken_away(room: Cluster, tmp_path: Path) ->
     assert sorted(alone.apply().proven()) == ["h3"]
     assert third.exec(["systemctl", "is-enabled", "redis-server"], check=False).stdout.strip() == "disabled"
     assert third.exec(["systemctl", "is-active", "redis-server"], check=False).stdout.strip() == "inactive"
+    assert third.exec(["journalctl", "--quiet", "--output=cat", "--unit=redis-server"]).stdout == "", "never ran"
+    assert third.exec(["find", "/run/systemd/system", "-name", "redis*", "-o", "-name", "valkey*"]).stdout == ""
     assert listeners(third, 6378) == {"127.0.0.1"}
     assert alone.check().differences() == []
     alone.teardown("--purge")

@@ -69,15 +69,11 @@ def install(host: Host) -> List[str]:
     wanted(host)
     provider = system_package.provider_of(host)
     before = set(system_package.all_installed(host, provider))
-    failures = []
-    for name in PACKAGES[provider]:
-        try:
-            system_package.install(host, provider, [name])
-            break
-        except Failure as failure:
-            failures.append(failure.message)
-    else:
-        raise Failure(failures[0], REMEDY)
+    _mask(host, provider)
+    try:
+        name = _install_any(host, provider)
+    finally:
+        _unmask(host, provider)
     _silence(host)
     if find() is None:
         raise Failure("the package %s has brought no server" % name, REMEDY)
@@ -87,6 +83,7 @@ def install(host: Host) -> List[str]:
 def remove(host: Host, packages: List[str]) -> str:
     """Remove what was installed, unless others use it by now; returns in words what stays, empty if nothing does."""
     provider = system_package.provider_of(host)
+    _unmask(host, provider)  # of a run that was ended while it installed
     present = [name for name in packages if system_package.is_installed(host, provider, name)]
     if not present:
         return ""
@@ -97,6 +94,36 @@ def remove(host: Host, packages: List[str]) -> str:
         return "%s stays: %s need it" % (", ".join(present), ", ".join(others[:3]))
     system_package.uninstall(host, provider, present)
     return ""
+
+
+def _install_any(host: Host, provider: str) -> str:
+    """Install the first of the packages that can be; returns its name."""
+    failures = []
+    for name in PACKAGES[provider]:
+        try:
+            system_package.install(host, provider, [name])
+            return name
+        except Failure as failure:
+            failures.append(failure.message)
+    raise Failure(failures[0], REMEDY)
+
+
+def _mask(host: Host, provider: str) -> None:
+    """Keep what Debian's package starts at once, without a password and on a port of Ray's, from running even for a
+    moment; until the next boot at most."""
+    for unit in UNITS if _starts_at_once(provider) else ():
+        if not _systemctl(host, "cat", unit):
+            _systemctl(host, "mask", unit, "--runtime")
+
+
+def _unmask(host: Host, provider: str) -> None:
+    for unit in UNITS if _starts_at_once(provider) else ():
+        if os.path.islink("/run/systemd/system/%s.service" % unit):
+            _systemctl(host, "unmask", unit, "--runtime")
+
+
+def _starts_at_once(provider: str) -> bool:
+    return provider == "apt-get" and os.path.isdir("/run/systemd/system")
 
 
 def _silence(host: Host) -> None:
