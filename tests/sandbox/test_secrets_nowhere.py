@@ -10,21 +10,51 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from provisioner.inventory.load import load_inventory
+from provisioner.ray.start import environment_id
 from provisioner.report.redact import forms
 from provisioner.sandbox import Sandbox
+from tests.unit.test_engine_storage import server
 
 from .conftest import free_ports
 
 Inventory = dict[str, Any]
 Spec = dict[str, str]
-MEANT = ("/clusters/lab/service/", "/clusters/lab/secrets/")
+SERVICE = ("ray-lab.json", "ray-lab.run.json", "ray-lab.history.json", "redis.flags")
+MEANT = ("/clusters/lab/secrets/", *(f"/clusters/lab/service/{name}" for name in SERVICE))
 """What a node is started with, and secrets that hosts have: for their administrator and Ray's account alone."""
+RAY = {
+    "ray/__init__.py": "",
+    "ray/scripts/__init__.py": "",
+    "ray/_private/__init__.py": "",
+    "ray/_private/services.py": """
+import os, subprocess, sys
+def start_ray_process(command, process_type, **settings):
+    env = dict(os.environ, **(settings.get("env_updates") or {}))
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(2)", *command], env=env)
+""",
+    "ray/scripts/scripts.py": """
+import json, os, sys, time
+from ray._private import services
+def main():
+    given = [word.partition("=")[2] for word in sys.argv if word.startswith("--redis-password=")]
+    for password in given:
+        services.start_ray_process(["gcs_server", "--redis_password=" + password], "gcs_server")
+        services.start_ray_process(["raylet", "--cpp=w --ray_redis_password=" + password], "raylet")
+        services.start_ray_process(["client"], "ray_client_server", env_updates={"RAY_REDIS_PASSWORD": password})
+    with open(os.path.join(os.path.dirname(__file__), "note"), "w") as file:
+        json.dump([len(os.environ.get("API_KEY", "")), *map(len, given)], file)
+    time.sleep(2)
+""",
+}
+"""Does what `ray start` does with secrets: hands them to its processes."""
 PROVISION = [sys.executable, "-m", "provisioner.cli"]
 
 
@@ -62,9 +92,12 @@ def giving(inventory: Inventory) -> dict[str, Callable[[Spec], None]]:
         "/$defs/ssh/properties/passphrase": _put(inventory, "ssh", "passphrase"),
         "/$defs/ssh/properties/password": _put(inventory, "workers", "h3", "ssh", "password"),
         "/$defs/ray/properties/env/additionalProperties": _put(inventory, "ray", "env", "API_KEY"),
-        "/$defs/ray/properties/redis_password": _put(inventory, "ray", "redis_password"),
         "/$defs/redis/properties/password": _put(inventory, "redis", "password"),
     }
+
+
+IN_VARIABLES = "/$defs/ray/properties/env/additionalProperties"
+"""What Ray's processes have as a variable, as it was asked for."""
 
 
 def schema_ways() -> set[str]:
@@ -76,37 +109,38 @@ def test_every_way_to_give_a_secret_is_tried() -> None:
     assert schema_ways() <= set(giving({})), "give the new one here as well, and use it"
 
 
-WITHOUT = {"from_env": "/$defs/ray/properties/redis_password", "from_file": "/$defs/redis/properties/password"}
-"""Two that exclude each other."""
-
-
 class Room:
-    """A cluster in a sandbox, with everything that `provision` writes in one folder."""
+    """A cluster in a sandbox, with everything that `provision` writes in one folder.
 
-    def __init__(self, box: Sandbox, folder: Path, how: str) -> None:
+    Args:
+        box: the hosts.
+        folder: for all of it.
+        how: ``from_env`` or ``from_file``.
+        redis: a port on which one answers.
+    """
+
+    def __init__(self, box: Sandbox, folder: Path, how: str, redis: int = 9) -> None:
         self.box, self.folder = box, folder
         self.files = folder / "secrets"
         self.files.mkdir()
         self.secrets: list[str] = []
+        self.by_way: dict[str, str] = {}
         self.environ = {
             **os.environ, "HOME": str(folder), "PROVISION_STATE": str(folder / "state"), "PYTHONPATH": str(Path.cwd()),
             "XDG_CACHE_HOME": str(folder / "cache"), "UV_CACHE_DIR": str(folder / "uv"),
         }  # fmt: skip
         self.inventory = self._inventory()
-        without = WITHOUT[how] if set(WITHOUT.values()) <= schema_ways() else ""
-        tried = schema_ways() - {without}
-        if "/$defs/redis/properties/password" in tried:
-            self.inventory["redis"] = {"external": "127.0.0.1:9"}
+        self.inventory["redis"] = {"external": f"127.0.0.1:{redis}"}
         for number, (way, give) in enumerate(sorted(giving(self.inventory).items())):
-            if way not in tried:
-                continue
             value = secret(number).replace("ü", "u" if "redis" in way else "ü")  # Redis takes ASCII alone
             self.secrets.append(value)
+            self.by_way[way] = value
             give(self._kept(value, number, how))
             if way.endswith("/passphrase"):
                 self._encrypt(value)
         (folder / "inventory.yml").write_text(json.dumps(self.inventory))
         self.seen: list[str] = []
+        self.variables: list[str] = []
         self.told = ""
 
     def _inventory(self) -> Inventory:
@@ -118,7 +152,7 @@ class Room:
             "service": "process",
             "artifacts": {"index": {"url": "http://127.0.0.1:9/simple", "username": "kim"}},
             "ssh": {"user": self.box.user, "key": str(self.folder / "key"), "known_hosts": str(self.box.known_hosts)},
-            "head": {"h1": {"address": "127.0.0.1", "ssh": {"port": ports["h1"]}}},
+            "head": {"h1": {"address": "127.0.0.1", "ssh": {"port": ports["h1"]}, "ray": self._ray_ports()}},
             "workers": {
                 "h2": {"address": "127.0.0.1", "become": True, "ssh": {"port": ports["h2"]}},
                 "h3": {"address": "127.0.0.1", "ssh": {"port": ports["h3"], "user": "nobody-here"}},
@@ -128,6 +162,32 @@ class Room:
                 },
             },
         }  # fmt: skip
+
+    @staticmethod
+    def _ray_ports() -> dict[str, int]:
+        first = free_ports(9)
+        return {
+            "port": first,
+            "dashboard_port": first + 1,
+            "ray_client_server_port": first + 2,
+            "first_port": first + 3,
+        }
+
+    def lay_ray(self) -> Path:
+        """Have a stand-in for Ray where the head's environment is expected; returns where it notes what it got."""
+        inventory = load_inventory(self.folder / "inventory.yml", self.environ)
+        (home,) = [host.home for host in self.box.hosts() if host.name == "h1"]
+        identity = f"{inventory.head.python}-{environment_id(inventory.head, inventory)}"
+        environment = home / ".provision" / "clusters" / "lab" / "env" / identity
+        for name, content in RAY.items():
+            file = environment / "stand-in" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+        python = environment / "bin" / "python"
+        python.parent.mkdir()
+        python.write_text(f'#!/bin/sh\nPYTHONPATH={environment}/stand-in exec {sys.executable} "$@"\n')
+        python.chmod(0o755)
+        return environment / "stand-in" / "ray" / "scripts" / "note"
 
     def _kept(self, value: str, number: int, how: str) -> Spec:
         if how == "from_env":
@@ -164,10 +224,11 @@ class Room:
     def _watch(self, ended: threading.Event) -> None:
         while not ended.wait(0.02):
             for file in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
+                with suppress(OSError):
                     self.seen.append(file.read_bytes().decode("utf-8", "replace"))
-                except OSError:
-                    continue
+                    variables = (file.parent / "environ").read_bytes().decode("utf-8", "replace")
+                    if "PROVISION_STATE=" not in variables:  # of the command itself, which is given some that way
+                        self.variables.append(variables)
 
     def search(self, *allowed: str) -> None:
         """Look for every form of every secret in all that was said, seen and written."""
@@ -176,6 +237,8 @@ class Room:
         assert not pattern.search(self.told), pattern.findall(self.told)[:3]
         shown = "\n".join(set(self.seen))
         assert not pattern.search(shown), pattern.findall(shown)[:3]
+        given = "\n".join(set(self.variables)).replace(self.by_way[IN_VARIABLES], "")
+        assert not pattern.search(given), pattern.findall(given)[:3]
         looked = 0
         for place in (self.folder, self.box.folder):
             for file in place.rglob("*"):
@@ -225,15 +288,27 @@ say(type="error", message="unexpected KeyError: " + repr(hello), remedy=hello[:9
 """
 
 
+@pytest.fixture
+def redis() -> Iterator[int]:
+    """The port of one that lets everybody in."""
+    with server() as (opened, _), opened() as connection:
+        yield connection.getpeername()[1]
+
+
 @pytest.mark.parametrize("how", ["from_env", "from_file"])
-def test_a_secret_is_nowhere(how: str, box: Sandbox, tmp_path: Path) -> None:
-    room = Room(box, tmp_path, how)
+def test_a_secret_is_nowhere(how: str, box: Sandbox, redis: int, tmp_path: Path) -> None:
+    room = Room(box, tmp_path, how, redis)
     (tmp_path / "nodes.yml").write_text(NODES.replace("FOLDER", str(tmp_path)))
     said = room.run("check", "inventory.yml", "-v")
     assert "h1: " in said and re.search("h4: unreachable", said), said
     room.run("check", "inventory.yml", "--json", "--playbook", "nodes.yml")
     room.run("apply", "inventory.yml", "-v", "--yes")
-    room.run("apply", "inventory.yml", "-v", "--yes", "--playbook", "nodes.yml")
+    note = room.lay_ray()
+    said = room.run("apply", "inventory.yml", "-v", "--yes", "--playbook", "nodes.yml")
+    key, password = room.by_way[IN_VARIABLES], room.by_way["/$defs/redis/properties/password"]
+    assert note.exists(), said
+    assert json.loads(note.read_text()) == [len(key), len(password)], "Ray was started with both"
+    assert any("gcs_server" in line for line in room.seen), "and its processes were seen"
     for words in (["versions"], ["lock"], ["bundle", "-o", "x.bundle"], ["rollback", "--yes"], ["schema", "inventory"]):
         room.run(words[0], *([] if words[0] == "schema" else ["inventory.yml"]), *words[1:])
     room.search(*MEANT)
