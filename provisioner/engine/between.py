@@ -11,7 +11,7 @@ from provisioner.inventory.model import Host
 
 LIMIT = 20.0
 """Seconds for one host to answer another's question."""
-QUESTIONS = frozenset({"nodes", "destination", "authority", "secret"})
+QUESTIONS = frozenset({"nodes", "destination", "authority", "secret", "compared"})
 """What one host may ask another; everything else is asked by us alone."""
 
 
@@ -46,7 +46,11 @@ class Between:
         """
         if what not in QUESTIONS:
             raise HostFailed(f"hosts do not ask each other for {what!r}")
-        if what != "secret":
+        if what not in ("secret", "compared"):
+            return self._ask(to, what, args, LIMIT)
+        if what == "compared":  # only a fingerprint comes back (remote/secrets.py), for who may have the secret itself
+            if not isinstance(args, dict) or not self._needs(str(args.get("name")), to, asker):
+                raise HostFailed(f"{asker.name} has no use for a secret of {to}")
             return self._ask(to, what, args, LIMIT)
         if not isinstance(args, str) or not self._needs(args, to, asker):
             raise HostFailed(f"{asker.name} has no use for the secret {str(args)[:40]!r}")

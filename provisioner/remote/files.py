@@ -10,7 +10,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Callable, Tuple
+    from typing import IO, Callable, Optional, Tuple
 
 PATIENCE = 5.0
 """Seconds for others to let go of a file."""
@@ -51,6 +51,30 @@ def shut(path: str) -> None:
         descriptors.write(path, guard.private(access.is_elevated()))
     else:
         os.chmod(path, 0o600)
+
+
+def content(path: str, most: int, ours: bool = False) -> Optional[bytes]:
+    """Return what a file holds; None if there is no such file, it is a link, or it has more than ``most`` bytes.
+
+    For what other accounts may write: it is neither waited for nor followed elsewhere.
+
+    Args:
+        path: of the file.
+        most: bytes.
+        ours: whether it counts only if it belongs to us (where files have a number for that).
+    """
+    import stat
+
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or (ours and os.name == "posix" and found.st_uid != os.geteuid()):
+                return None
+            read = file.read(most + 1)
+    except OSError:
+        return None
+    return read if len(read) <= most else None
 
 
 def replace(source: str, target: str) -> None:

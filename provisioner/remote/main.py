@@ -110,7 +110,7 @@ class Conversation:
 
     def _is_untidy(self) -> bool:
         """Tell whether a teardown would tidy up here, even where no task has anything to undo."""
-        names = (*PASSING, "store")
+        names = (*PASSING, "store", "secrets")
         left = self.host.purge or any(os.path.exists(self.host.path(name)) for name in names)
         return self.mode == "teardown" and left
 
@@ -313,11 +313,11 @@ class Conversation:
 
             self._wait_for_hello()
             return ray_history.told(self.host, self.mode == "rollback")
-        if what == "secret":
+        if what in ("secret", "compared"):
             from provisioner.remote import secrets
 
             self._wait_for_hello()
-            return secrets.lend(self.host, args)
+            return secrets.lend(self.host, args) if what == "secret" else secrets.compared(self.host, args)
         if what in ("authority", "keep authority"):
             from provisioner.remote import tls
 
@@ -338,7 +338,7 @@ class Conversation:
 
     def _keep_authority(self, value: Any) -> None:
         """Keep the authority that the controller has made, unless this host is only looked at."""
-        from provisioner.remote import secrets, tls
+        from provisioner.remote import tls
 
         if self.mode != "apply":
             raise Failure(
@@ -346,18 +346,18 @@ class Conversation:
                 "apply without --limit: it is kept there",
             )
         self._lock(turn.LOCK_WAIT)
-        secrets.keep(self.host, tls.AUTHORITY, str(value))
+        tls.keep_authority(self.host, str(value))
 
     def _members(self, args: Any) -> Dict[str, Any]:
         """Return who is in the cluster, and the fingerprint of the token by which its nodes know each other."""
         from provisioner.remote import service
         from provisioner.remote.resources import ray_token
-        from provisioner.remote.resources.ray_state import fetch_nodes
+        from provisioner.remote.resources.ray_state import of_this_host
 
         spec = service.read_spec(self.host, service.service_name(self.host))
         age = min(float(args["max_age"]), OLDEST)
         where = (spec or {}).get("dashboard") or self._dashboard()
-        nodes = fetch_nodes(where, age, tokens=ray_token.shown_to_ray(self.host)) if where else None
+        nodes = of_this_host(self.host, where, age) if where else None
         return {"nodes": nodes, "token": ray_token.told(self.host, spec)}
 
     def _dashboard(self) -> Any:

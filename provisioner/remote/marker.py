@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     Entry = Dict[str, Any]
 
 
+PRIVATE = ("secrets", "redis", "service")
+"""Folders of a root with secrets in them: of one whose writing was cut off, no task may know."""
+
+
 class Marker:
     """A small JSON file under the root: an entry per resource, with its parameters and what was there before.
 
@@ -57,7 +61,12 @@ class Marker:
         """Drop what tasks left here that had nothing to undo: a command without `undo`, a variable others changed."""
         for key in [key for key, entry in self.entries.items() if "kind" in entry and key not in self._held]:
             self.drop(key)
-        discard_asides(os.path.dirname(self._path))
+        root = os.path.dirname(self._path)
+        discard_asides(root)
+        for folder in (os.path.join(root, name) for name in PRIVATE):
+            discard_asides(folder)
+            if os.path.isdir(folder) and not os.listdir(folder):
+                os.rmdir(folder)
 
     def _save(self) -> None:
         if not self.entries:

@@ -9,9 +9,11 @@ variable, or in a message that reports see: those speak of fingerprints.
 from __future__ import annotations
 
 import os
+import threading
 
 from provisioner.remote import files
 from provisioner.remote.failure import Failure
+from provisioner.remote.marker import discard_asides
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ BYTES = 32
 """Of randomness in a secret: too many to be guessed from its fingerprint."""
 LONGEST = 65536
 """Bytes of a secret at most; what is longer is none of ours."""
+_KEEPING = threading.Lock()
+"""Held while a secret is written down: other hosts' questions are answered beside the tasks."""
 
 
 def new() -> str:
@@ -66,26 +70,45 @@ def copy_path(host: Host, name: str) -> str:
 
 def read(path: str) -> Optional[str]:
     """Return what a file holds, None if there is none, it is a link, or nothing that we write."""
+    return _text(files.content(path, LONGEST))
+
+
+def _text(content: Optional[bytes]) -> Optional[str]:
     try:
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-        with os.fdopen(os.open(path, flags), "rb") as file:
-            content = file.read(LONGEST + 1)
-        return content.decode("utf-8").strip() if len(content) <= LONGEST else None
-    except (OSError, ValueError):
+        return None if content is None else content.decode("utf-8").strip()
+    except ValueError:
         return None
 
 
 def original(host: Host, name: str) -> Optional[str]:
-    """Return a secret that this host made, None if it keeps none of that name."""
-    return read(original_path(host, name)) or None
+    """Return a secret that this host made, None if it keeps none of that name: what belongs to another account, that
+    account may have made, and knows."""
+    return _text(files.content(original_path(host, name), LONGEST, ours=True)) or None
 
 
 def keep(host: Host, name: str, value: str) -> None:
     """Write down a secret that this host made, for us alone."""
-    folder = host.folder(FOLDER)
-    if os.name == "posix":
-        os.chmod(folder, 0o700)
-    write(host, original_path(host, name), value.encode("utf-8"), "")
+    with _KEEPING:
+        shut_folder(host)
+        write(host, original_path(host, name), value.encode("utf-8"), "")
+
+
+def shut_folder(host: Host) -> None:
+    """Have the folder of the originals, for us alone, whoever made one before: what others left in it counts for
+    nothing (see ``original``)."""
+    path = host.path(FOLDER)
+    if os.path.islink(path):
+        files.unlink(path)
+    host.folder(FOLDER)
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            os.fchown(descriptor, os.geteuid(), os.getegid())
+        os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
 
 
 def admit(host: Host, name: str, value: str) -> str:
@@ -135,16 +158,25 @@ def unlike(host: Host, path: str, name: str, wanted: str, account: str = "") -> 
 def forget(host: Host, name: str) -> None:
     """Remove a secret, its copy, and what an interrupted run left of them."""
     for path in (original_path(host, name), copy_path(host, name)):
-        for each in (path, path + ".new"):
-            if os.path.lexists(each):
-                files.unlink(each)
+        discard(path)
     try:
         os.rmdir(host.path(FOLDER))
     except OSError:
         return  # it was never made, or keeps another secret
 
 
-LENT = ("token", "authority", "redis")
+def discard(path: str) -> None:
+    """Remove a file that ``write`` has written, and what a run that was ended meanwhile left beside it."""
+    folder, name = os.path.split(path)
+    for each in (name, name + ".new"):
+        discard_asides(folder, each)
+        if os.path.lexists(os.path.join(folder, each)):
+            files.unlink(os.path.join(folder, each))
+
+
+REDIS = "redis"
+"""Name of the password of the cluster's own Redis."""
+LENT = ("token", "authority", REDIS)
 """Names of the secrets that others need; the controller knows which hosts (engine/between.py), and has the authority
 lent to itself alone."""
 
@@ -162,3 +194,19 @@ def lend(host: Host, name: object) -> str:
             "`provision apply` without --limit makes what is missing",
         )
     return value
+
+
+def compared(host: Host, args: object) -> str:
+    """Return what tells a secret of this host from another one, for a host that may have it and only wants to know
+    whether it still is the same (see ``sealed``).
+
+    Args:
+        args: ``name`` of the secret, and the ``key`` that the asker has made for this question.
+
+    Raises:
+        Failure: see ``lend``; or these are no such arguments.
+    """
+    told = args if isinstance(args, dict) else {}
+    if not isinstance(told.get("key"), str):
+        raise Failure("a secret is compared by a key, and none was given")
+    return sealed(told["key"][:256], lend(host, told.get("name")))

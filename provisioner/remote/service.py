@@ -12,7 +12,7 @@ import json
 import os
 
 from provisioner.remote import secrets
-from provisioner.remote.files import remove_tree
+from provisioner.remote.files import content, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from provisioner.remote.host import Host
 
 
+MOST = 16 * 1024 * 1024
+"""Bytes of a specification at most: a hundred times more than one has."""
 UNFINISHED: List[Callable[[], None]] = []
 """What must still be done if this program is ended now: a node that was stopped is started, as what it says by then."""
 
@@ -56,6 +58,11 @@ def copy_path(host: Host, name: str) -> str:
     return host.path("service", name + ".run.json")
 
 
+def history_path(host: Host, name: str) -> str:
+    """Return where it is noted what a service ran with before (see resources/ray_history.py)."""
+    return host.path("service", name + ".history.json")
+
+
 def log_path(host: Host, name: str) -> str:
     return host.path("log", name + ".log")
 
@@ -74,14 +81,19 @@ def launch_arguments(host: Host, name: str, verb: str = "run", python: str = "")
 
 
 def read_spec(host: Host, name: str) -> Optional[Dict[str, Any]]:
-    """Return the specification on the host, None if there is none or it is no specification."""
-    spec = _load(spec_path(host, name))
+    """Return the specification on the host, None if there is none, it is no specification, or not ours."""
+    try:
+        spec = json.loads(content(spec_path(host, name), MOST, ours=True) or b"")
+    except (ValueError, RecursionError):
+        return None
     return spec if isinstance(spec, dict) and {"argv", "env", "python"} <= set(spec) else None
 
 
 def is_intact(host: Host, name: str) -> bool:
-    """Tell whether the launcher reads what was written for it."""
-    return bool(_load(copy_path(host, name)) == _load(spec_path(host, name)))
+    """Tell whether the launcher reads what was written for it. The account's copy is compared and never understood:
+    what it holds by now may be made to keep us busy, or to end us."""
+    wanted = content(spec_path(host, name), MOST)
+    return content(copy_path(host, name), len(wanted or b"")) == wanted
 
 
 def is_whole(host: Host, name: str, state: Dict[str, Any]) -> bool:
@@ -110,22 +122,14 @@ def flaws(host: Host, name: str, state: Dict[str, Any]) -> List[Tuple[str, str, 
     return found
 
 
-def _load(path: str) -> Any:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError):
-        return None
-
-
 def write_spec(host: Host, name: str, spec: Dict[str, Any]) -> None:
     """Write the launcher, the specification, and the copy of it that only the account that runs Ray can read."""
     launcher = os.path.join(os.path.dirname(os.path.abspath(__file__)), host.service_manager.launcher + ".py")
     with open(launcher, "rb") as file:
         host.write(host.path("service", "launch.py"), file.read())
-    content = json.dumps(spec, indent=1, sort_keys=True).encode("utf-8")
-    host.write(spec_path(host, name), content, 0o600)
-    secrets.write(host, copy_path(host, name), content, host.account)
+    text = json.dumps(spec, indent=1, sort_keys=True).encode("utf-8")
+    host.write(spec_path(host, name), text, 0o600)
+    secrets.write(host, copy_path(host, name), text, host.account)
     host.platform.make_folder(host.path("log"), host.account)
     host.platform.make_sessions(spec["temp_dir"], host.service_manager.runs_as(host))
 
@@ -163,8 +167,8 @@ def log_tail(host: Host, name: str, lines: int = 12) -> List[str]:
     import re
 
     try:
-        # the folder belongs to the account: a link there may lead to what only root can read
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        # the folder belongs to the account: a link there may lead to what only root can read, a pipe nowhere
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
         with os.fdopen(os.open(log_path(host, name), flags), "rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - 16384))

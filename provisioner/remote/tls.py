@@ -14,10 +14,11 @@ import json
 import os
 
 from provisioner.remote import files, secrets
+from provisioner.remote.failure import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Set
+    from typing import Any, Dict, List, Optional, Set, Tuple
 
     from provisioner.remote.host import Host
 
@@ -88,11 +89,29 @@ def authority(host: Host) -> Optional[Note]:
 
 
 def authority_id(host: Host) -> str:
-    """Return the fingerprint of the authority that signs from now on; "" if one must be made first."""
+    """Return the fingerprint of the authority that signs from now on; "" if one must be made first, as for one that
+    others could use: they may know its key, or have made it."""
     found = authority(host)
-    if found is None or is_due(host, found):
+    if found is None or is_due(host, found) or authority_exposure(host):
         return ""
     return secrets.fingerprint(found["certificate"])
+
+
+def authority_exposure(host: Host) -> Optional[Tuple[str, str]]:
+    """Return who may use the authority's file and who should, in words; None if only we may, or there is none."""
+    path = secrets.original_path(host, AUTHORITY)
+    return host.platform.exposure(path, "") if os.path.lexists(path) else None
+
+
+def keep_authority(host: Host, value: str) -> None:
+    """Keep the authority that the controller has made.
+
+    Raises:
+        Failure: one that others have been certified with is there.
+    """
+    if authority_id(host):
+        raise Failure("%s keeps a certificate authority already" % host.name, "run the same command again")
+    secrets.keep(host, AUTHORITY, value)
 
 
 def is_due(host: Host, known: Note) -> bool:
@@ -174,6 +193,6 @@ def _sum(content: str) -> str:
 def _json(text: Optional[str], wanted: Set[str]) -> Optional[Note]:
     try:
         found = json.loads(text or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and set(found) >= wanted else None

@@ -8,18 +8,17 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import stat
-import sys
-from collections.abc import Iterator
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from provisioner.remote import secrets, service
+from provisioner.remote import folders, secrets, service
 from provisioner.remote.failure import Failure
 from provisioner.remote.host import Host
-from provisioner.remote.platforms.supervised import Supervised
 from provisioner.remote.resources import (
     old_environments,
     ray_redis,
@@ -28,77 +27,12 @@ from provisioner.remote.resources import (
     redis_package,
     redis_talk,
 )
-from provisioner.remote.resources.redis_server import RedisServer
 from tests import waiting
-from tests.unit.remote_host import World, shown
+from tests.unit.remote_host import shown
 
-SERVER = f"""\
-#!{sys.executable}
-import os, shlex, socketserver, sys
-lines = [shlex.split(line) for line in open(sys.argv[1]) if line.strip() and not line.startswith("#")]
-told = {{line[0]: line[1:] for line in lines}}
-print("begun", flush=True)
-open(os.path.join(told["dir"][0], "kept"), "ab").write(b"x")
+from .redis_stage import Redis, anybody, mode, redis
 
-class Talk(socketserver.StreamRequestHandler):
-    def handle(self):
-        known = False
-        while True:
-            line = self.rfile.readline()
-            if not line:
-                return
-            words = []
-            for _ in range(int(line[1:])):
-                words.append(self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2].decode())
-            if words[0] == "AUTH":
-                known = words[1] == told["requirepass"][0]
-                self.wfile.write(b"+OK\\r\\n" if known else b"-WRONGPASS no\\r\\n")
-            else:
-                self.wfile.write(b"+PONG\\r\\n" if known else b"-NOAUTH Authentication required.\\r\\n")
-
-socketserver.ThreadingTCPServer.allow_reuse_address = True
-socketserver.ThreadingTCPServer.daemon_threads = True
-socketserver.ThreadingTCPServer((told["bind"][0], int(told["port"][0])), Talk).serve_forever()
-"""
-
-
-class Redis:
-    """A host in a folder on which the program is found."""
-
-    def __init__(self, folder: Path) -> None:
-        self.world = World(folder)
-        self.program = folder / "world" / "redis-server"
-        self.program.write_text(SERVER)
-        self.program.chmod(0o755)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-
-    def host(self) -> Host:
-        host = self.world.host()
-        host.service_manager = Supervised()
-        host.shared["interpreter"] = sys.executable
-        return host
-
-    def task(self, **params: Any) -> RedisServer:
-        return RedisServer({"port": self.port, "bind": ["127.0.0.1"], **params})
-
-    def pid(self) -> int:
-        pid: int = Supervised().observe(self.host(), "redis-lab")["pid"]
-        return pid
-
-
-@pytest.fixture
-def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
-    made = Redis(tmp_path)
-    monkeypatch.setattr(redis_package, "find", lambda: str(made.program))
-    yield made
-    host = made.host()
-    Supervised().stop(host, "redis-lab")
-    host.platform.kill(host.platform.processes_of(service.mark(host, "redis-lab")))
-
-
-def mode(path: str) -> str:
-    return f"{stat.S_IMODE(Path(path).lstat().st_mode):o}"
+__all__ = ["redis"]
 
 
 def test_it_comes_stays_and_goes(redis: Redis) -> None:
@@ -110,7 +44,7 @@ def test_it_comes_stays_and_goes(redis: Redis) -> None:
     assert task.ensure(host).startswith("answers after")
     password = secrets.original(host, "redis") or ""
     assert len(password) == 64
-    assert redis_talk.problem(redis.port, password) == ""
+    assert redis_talk.problem(redis.port, password, anybody) == ""
     assert redis.task().observe(redis.host()) == []
     pid = redis.pid()
     assert redis.task().ensure(redis.host()) == ""
@@ -123,7 +57,7 @@ def test_it_comes_stays_and_goes(redis: Redis) -> None:
 
     assert shown(redis.task().traces(redis.host())) == [("remove", "Redis", "service redis-lab", "")]
     assert redis.task().remove(redis.host()) == f"stopped and removed; its data stay in {redis_config.data(host)}"
-    assert redis_talk.problem(redis.port, password) != ""
+    assert redis_talk.problem(redis.port, password, anybody) != ""
     left = sorted(str(path.relative_to(redis.world.root)) for path in redis.world.root.rglob("*") if path.is_file())
     assert left == ["redis/data/kept"]
     assert redis.task().traces(redis.host()) == []
@@ -171,6 +105,88 @@ def test_a_port_that_is_taken_names_who_has_it(redis: Redis) -> None:
         redis.task().ensure(redis.host())
     assert f"port {redis.port}, for Redis, is taken by " in caught.value.message
     assert "redis: {port: ...}" in caught.value.remedy
+
+
+def test_another_account_s_program_is_not_shown_the_password(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes the port while Redis is down would be told it, and the head be started on that."""
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", redis.port)) as squatter:
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    taken, _ = squatter.accept()
+                    with taken:
+                        heard.append(taken.recv(4096))
+                        taken.sendall(b"+OK\r\n+PONG\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        host = redis.host()
+        assert redis.task()._problem(host, "hush-hush") == ""
+        assert b"hush-hush" in heard.pop()
+        monkeypatch.setattr(type(host.platform), "is_trusted", lambda *_: False)
+        assert redis.task()._problem(host, "hush-hush") == f"another account's program listens on port {redis.port}"
+        told = {"address": ["127.0.0.1", redis.port], "host": "w1", "password": None}
+        with pytest.raises(Failure, match="of another account"):
+            ray_redis.check(host, told)
+        squatter.shutdown(socket.SHUT_RDWR)
+    assert b"hush-hush" not in b"".join(heard)
+
+
+@pytest.mark.parametrize("said", [b"+OK\r\n" + b"x" * 200000, b""])
+def test_what_answers_without_end_or_not_at_all_is_given_up(said: bytes) -> None:
+    def drip(server: socket.socket) -> None:
+        with suppress(OSError), server.accept()[0] as taken:
+            taken.sendall(said)
+            for _ in range(200):
+                taken.sendall(b"y")
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=drip, args=(server,), daemon=True).start()
+        begun = time.monotonic()
+        assert redis_talk.problem(server.getsockname()[1], "pw", anybody, limit=0.5) != ""
+        assert time.monotonic() - begun < 3
+
+
+def test_its_configuration_is_shut_again_without_a_restart(redis: Redis) -> None:
+    redis.task().ensure(redis.host())
+    path, pid = redis_config.path(redis.host()), redis.pid()
+    Path(path).chmod(0o644)
+    ((_, what, before, after),) = shown(redis.task().observe(redis.host()))
+    assert what == f"who may use {path}" and before.startswith("0644") and after.startswith("0600")
+    assert redis.task().ensure(redis.host()) == ""
+    assert (mode(path), redis.pid()) == ("600", pid)
+    assert redis.task().observe(redis.host()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_another_account_gets_the_data_and_nothing_else(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "appendonlydir").mkdir(parents=True)
+    for name in ("appendonlydir/incr.aof", "linked"):
+        (data / name).write_text("x")
+    outside = tmp_path / "outside"
+    outside.write_text("not theirs")
+    (data / "link").symlink_to(outside)
+    os.link(outside, data / "second")
+    (data / "elsewhere").symlink_to(tmp_path)
+    os.mkfifo(data / "pipe")
+    folders.give_tree(str(data), "nobody")
+    given = {str(path.relative_to(data)) for path in [data, *data.rglob("*")] if path.lstat().st_uid != 0}
+    assert given == {".", "appendonlydir", "appendonlydir/incr.aof", "linked"}
+    assert outside.stat().st_uid == tmp_path.stat().st_uid == 0
+
+
+def test_what_a_run_left_that_was_ended_while_it_wrote_goes_with_it(redis: Redis) -> None:
+    redis.task().ensure(redis.host())
+    host = redis.host()
+    for path in (redis_config.path(host), secrets.original_path(host, "redis")):
+        for name in (f"{path}.part77", f"{path}.new", f"{path}.new.part77"):
+            Path(name).write_text("the password")
+    redis.task().remove(host)
+    left = [path for path in redis.world.root.rglob("*") if path.is_file() and path.parent.name != "data"]
+    assert left == []
 
 
 def test_ending_ray_leaves_it_alone(redis: Redis) -> None:
@@ -225,51 +241,3 @@ def test_windows_has_none(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(type(host.platform), "os", "windows")
     with pytest.raises(Failure, match="no Redis server for Windows"):
         redis.task().observe(host)
-
-
-def test_a_head_reads_the_password_from_a_private_file(redis: Redis) -> None:
-    told = {"address": ["127.0.0.1", redis.port], "host": "w1", "password": None}
-    assert ray_redis.differences(redis.host(), told, "") == []
-    with pytest.raises(Failure, match="no password yet"):
-        ray_redis.prepare(redis.host(), told)
-    redis.task().ensure(redis.host())
-    host = redis.host()
-    ray_redis.prepare(host, told)
-    path = secrets.copy_path(host, ray_redis.FLAGS)
-    assert mode(path) == "600"
-    assert Path(path).read_text() == f"--redis_password={secrets.original(host, 'redis')}"
-    assert ray_redis.differences(host, told, "Ray on w1") == []
-    redis.task(password="another-1").ensure(redis.host())
-    (found,) = ray_redis.differences(redis.host(), told, "Ray on w1")
-    assert (found["what"], found["stops"]) == ("the head's password of Redis", "Ray on w1")
-
-
-def test_a_head_elsewhere_asks_for_it_and_does_without_if_nobody_answers(redis: Redis) -> None:
-    told = {"address": ["10.0.0.9", redis.port], "host": "other", "password": None}
-    with pytest.raises(Failure, match="no answer from other"):
-        ray_redis.prepare(redis.host(), told)
-    redis.world.controller.answers["other", "secret"] = "made-there"
-    ray_redis.prepare(redis.host(), told)
-    redis.world.controller.answers.clear()
-    assert ray_redis.differences(redis.host(), told, "") == []
-    ray_redis.prepare(redis.host(), told)
-    redis.world.controller.answers["other", "secret"] = "made-anew"
-    assert len(ray_redis.differences(redis.host(), told, "")) == 1
-
-
-THROUGH = ["/py", "ROOT/service/head_start.py", "ROOT/service/redis.flags"]
-
-
-@pytest.mark.parametrize(
-    ("redis_of", "wanted"),
-    [
-        ({"host": "w1", "password": None}, [*THROUGH, "start", "-a"]),
-        ({"host": None, "password": "pw"}, [*THROUGH, "start", "-a"]),
-        ({"host": None, "password": None}, ["/py", "/env/ray", "start", "-a"]),
-    ],
-)  # fmt: skip
-def test_how_a_head_is_started(redis: Redis, redis_of: dict[str, Any], wanted: list[str]) -> None:
-    host = redis.host()
-    argv = ray_redis.through(host, "/py", ["/py", "/env/ray", "start", "-a"], redis_of)
-    assert argv == [word.replace("ROOT", host.root) for word in wanted]
-    assert "pw" not in " ".join(argv).split()

@@ -10,7 +10,7 @@ import pytest
 from provisioner.remote import service
 from provisioner.remote.failure import Failure
 from provisioner.remote.host import Host
-from provisioner.remote.resources import ray_node, ray_spec
+from provisioner.remote.resources import ray_head, ray_spec
 from tests.unit.ray_stage import Dashboard, dashboard
 from tests.unit.remote_host import World
 
@@ -118,7 +118,7 @@ def test_no_head_leaves_the_version_of_nodes_that_take_no_part(
 
 
 def test_a_head_tells_who_is_not_back(head: Life, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_node, "RETURN_LIMIT", 0.0)
+    monkeypatch.setattr(ray_head, "RETURN_LIMIT", 0.0)
     head.others = [("m2", "w2", "c", "ALIVE"), ("m3", "w3", "c", "ALIVE"), ("m4", "w4", "c", "DEAD")]
     head.apply("e1")
     head.broken, head.others = {"e2"}, [("m5", "w3", "c", "ALIVE")]

@@ -291,8 +291,10 @@ say(type="error", message="unexpected KeyError: " + repr(hello), remedy=hello[:9
 @pytest.fixture
 def redis() -> Iterator[int]:
     """The port of one that lets everybody in."""
-    with server() as (opened, _), opened() as connection:
-        yield connection.getpeername()[1]
+    with server() as (opened, _):
+        with opened() as connection:
+            port: int = connection.getpeername()[1]
+        yield port
 
 
 @pytest.mark.parametrize("how", ["from_env", "from_file"])

@@ -17,7 +17,10 @@ from provisioner.inventory.model import Host, Inventory, RayOptions
 from provisioner.playbook.load import load_playbook
 from provisioner.report.redact import HIDDEN, Redactor
 
-ANSWERS: dict[str, Any] = {"nodes": [1], "destination": {"gcs": "x"}, "secret": "0123456789abcdef"}
+ANSWERS: dict[str, Any] = {
+    "nodes": [1], "destination": {"gcs": "x"}, "secret": "0123456789abcdef", "compared": "a fingerprint",
+}  # fmt: skip
+COMPARED = {"name": "redis", "key": "k"}
 
 
 HEAD = Host("ctl", "head", "10.0.0.10", "3.11.9", (), RayOptions())
@@ -51,6 +54,20 @@ def test_a_secret_is_hidden_before_it_is_handed_on() -> None:
     assert told.message == f"its token is {HIDDEN}"
 
 
+def test_a_secret_that_can_not_be_hidden_is_not_handed_on() -> None:
+    def hide(_: list[str]) -> None:
+        raise RuntimeError("no report listens")
+
+    with pytest.raises(RuntimeError, match="no report listens"):
+        Between(HOSTS, lambda *_: "0123456789abcdef", hide).carry("ctl", "secret", "token", WORKER)
+
+
+def test_to_compare_a_secret_it_is_not_fetched() -> None:
+    asked: list[tuple[str, str, Any]] = []
+    assert between([], asked).carry("db", "compared", COMPARED, HEAD) == "a fingerprint"
+    assert asked == [("db", "compared", COMPARED)]
+
+
 def test_the_head_gets_the_password_of_the_host_that_keeps_redis() -> None:
     hidden: list[str] = []
     assert between(hidden, []).carry("db", "secret", "redis", HEAD) == hidden[0] == ANSWERS["secret"]
@@ -66,6 +83,11 @@ REFUSED: list[tuple[str, str, str, Any, Host]] = [
     ("of a host that keeps no token", "w1", "secret", "token", STORE),
     ("a worker has nothing to do with Redis", "db", "secret", "redis", WORKER),
     ("Redis is elsewhere", "ctl", "secret", "redis", HEAD),
+    ("to compare what it has no use for", "db", "compared", COMPARED, WORKER),
+    ("to compare, dropped", "db", "compared", COMPARED, replace(HEAD, address="10.0.0.66")),
+    ("to compare nothing", "db", "compared", None, HEAD),
+    ("to compare several", "db", "compared", {"name": ["redis"], "key": "k"}, HEAD),
+    ("to compare the authority", "ctl", "compared", {"name": "authority", "key": "k"}, HEAD),
 ]
 
 

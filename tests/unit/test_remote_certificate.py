@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from provisioner.errors import HostFailed
 from provisioner.inventory.model import Host, Inventory, RayOptions
 from provisioner.ray import certificates
 from provisioner.remote import secrets, tls
+from provisioner.remote.failure import Failure
 from provisioner.remote.host import Host as RemoteHost
 from provisioner.remote.main import Conversation
 from provisioner.remote.resources import ray_spec
@@ -227,15 +229,45 @@ def test_the_next_run_takes_the_authority_from_the_head(room: Room) -> None:
     assert len(room.hidden) == 2, "in every run"
 
 
-def test_an_open_authority_is_shut_and_stays(room: Room) -> None:
+@pytest.mark.parametrize(("mode", "owner"), [(0o644, 0), (0o640, 0), (0o600, 65534)])
+def test_an_authority_that_others_could_use_is_replaced(room: Room, mode: int, owner: int) -> None:
+    """They may have its key by now, or have put their own in its place."""
+    if owner and os.geteuid():
+        pytest.skip("only root gives files away")
     room.apply()
     path = room.worlds["ctl"].root / "secrets/authority"
-    path.chmod(0o644)
     before = tls.authority_id(room.host("ctl"))
-    assert [row[1] for row in room.differences("ctl")] == ["who may use the cluster's own certificate authority"]
-    room.apply("ctl")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert tls.authority_id(room.host("ctl")) == before
+    path.chmod(mode)
+    if owner:
+        os.chown(path, owner, owner)
+    ((action, what, now, wanted), _) = room.differences("ctl")
+    assert (action, what, wanted) == ("change", "the cluster's own certificate authority", "a new one")
+    assert now.startswith(f"open to others ({mode:04o}, of ")
+    room.begin()
+    assert [row[1] for row in room.differences("w1")] == ["certificate"]
+    room.apply()
+    assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_uid) == (0o600, os.geteuid())
+    assert tls.authority_id(room.host("ctl")) not in ("", before)
+    assert room.differences("w1") == [] == room.differences("ctl")
+
+
+def test_a_host_that_was_the_head_keeps_no_authority(room: Room) -> None:
+    room.apply()
+    kept, path = (room.worlds[name].root / "secrets/authority" for name in ("ctl", "w1"))
+    path.write_bytes(kept.read_bytes())
+    path.chmod(0o600)
+    assert room.differences("w1") == [("remove", "the cluster's own certificate authority", str(path), "")]
+    room.apply("w1")
+    assert not path.exists() and kept.exists()
+    assert room.differences("w1") == []
+
+
+def test_an_authority_in_use_is_not_replaced_by_another_one(room: Room) -> None:
+    room.apply()
+    before = (room.worlds["ctl"].root / "secrets/authority").read_text()
+    with pytest.raises(Failure, match="keeps a certificate authority already"):
+        room._ask("ctl", "keep authority", "{}", 1.0)
+    assert (room.worlds["ctl"].root / "secrets/authority").read_text() == before
 
 
 def test_an_authority_that_is_none_is_named_and_not_shown(room: Room) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from provisioner.remote import secrets
+from provisioner.remote.platforms.listeners import is_held_by
 from provisioner.remote.resources import ray_state
+
+from .remote_host import World
 
 Serve = Callable[[Callable[[socket.socket], None]], list[object]]
 
@@ -75,3 +82,93 @@ def test_a_node_that_only_has_a_hosts_name_is_not_that_host(node_ip: str, found:
 
 def test_nothing_is_known_of_nodes_that_nobody_lists() -> None:
     assert ray_state.living(None, "w1", "10.0.0.2") == []
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+
+
+@linux
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.parametrize("anywhere", [True, False])
+def test_who_holds_the_other_end(family: socket.AddressFamily, anywhere: bool) -> None:
+    local = "127.0.0.1" if family == socket.AF_INET else "::1"
+    server = socket.create_server(("" if anywhere else local, 0), family=family)
+    with server, socket.create_connection((local, server.getsockname()[1])) as connection:
+        for take in (False, True):
+            taken = server.accept()[0] if take else None
+            assert is_held_by(connection, {os.geteuid()})
+            assert not is_held_by(connection, {os.geteuid() + 1, 4711})
+        assert taken is not None
+        taken.close()
+
+
+@linux
+def test_one_who_listens_on_both_kinds_of_address() -> None:
+    server = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    with server, socket.create_connection(("127.0.0.1", server.getsockname()[1])) as connection:
+        assert is_held_by(connection, {os.geteuid()}) and not is_held_by(connection, {4711})
+
+
+TABLE = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+
+
+def table(*rows: tuple[str, str, str, int, int]) -> str:
+    return TABLE + "".join(
+        f"   {number}: {local} {remote} {state} 0:0 00:0 0 {uid} 0 {inode} 1 0\n"
+        for number, (local, remote, state, uid, inode) in enumerate(rows)
+    )
+
+
+def hexadecimal(port: int) -> str:
+    return f"{int.from_bytes(socket.inet_aton('127.0.0.1'), sys.byteorder):08X}:{port:04X}"
+
+
+ANY = "00000000:0000"
+HOLDERS: list[tuple[str, Callable[[str, str], list[tuple[str, str, str, int, int]]], bool]] = [
+    ("ray listens", lambda own, peer: [(peer, ANY, "0A", 1000, 7)], True),
+    ("a stranger listens", lambda own, peer: [(peer, ANY, "0A", 1001, 7)], False),
+    ("ray here, a stranger elsewhere", lambda own, peer: [(peer, ANY, "0A", 1000, 7), ("0200007F" + peer[8:], ANY, "0A",
+     1001, 8)], True),
+    ("nobody listens here", lambda own, peer: [(own, peer, "01", 1000, 9)], False),
+    ("not taken yet", lambda own, peer: [(peer, ANY, "0A", 1000, 7), (peer, own, "01", 0, 0)], True),
+    ("a stranger took it and went", lambda own, peer: [(peer, ANY, "0A", 1000, 7), (peer, own, "01", 1001, 9)], False),
+    ("everywhere", lambda own, peer: [("0" * 8 + peer[8:], ANY, "0A", 1000, 7)], True),
+    ("a stranger everywhere", lambda own, peer: [("0" * 8 + peer[8:], ANY, "0A", 1001, 7)], False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "held"), [row[1:] for row in HOLDERS], ids=[row[0] for row in HOLDERS])
+def test_who_holds_it_by_the_system_s_tables(
+    rows: Callable[[str, str], list[tuple[str, str, str, int, int]]], held: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "proc" / "net").mkdir(parents=True)
+    server = socket.create_server(("127.0.0.1", 0))
+    with server, socket.create_connection(server.getsockname()) as connection:
+        own, peer = (hexadecimal(each[1]) for each in (connection.getsockname(), connection.getpeername()))
+        assert is_held_by(connection, {0, 1000}, str(tmp_path)), "the system does not say"
+        (tmp_path / "proc" / "net" / "tcp").write_text(table(*rows(own, peer)))
+        assert is_held_by(connection, {0, 1000}, str(tmp_path)) is held
+
+
+def test_the_dashboard_is_shown_the_token(serve: Serve, tmp_path: Path) -> None:
+    heard: list[bytes] = []
+    host = World(tmp_path).host()
+    secrets.keep(host, "token", "abc")
+
+    def listens(taken: socket.socket) -> None:
+        heard.append(taken.recv(4096))
+        taken.sendall(b'HTTP/1.0 200 OK\r\n\r\n{"data": {"result": {"result": []}}}')
+
+    assert ray_state.of_this_host(host, serve(listens)) == []
+    assert b"Bearer abc" in heard.pop()
+
+
+def test_another_account_s_program_is_not_and_is_not_believed(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[bytes] = []
+    host = World(tmp_path).host()
+    secrets.keep(host, "token", "abc")
+    monkeypatch.setattr(type(host.platform), "is_trusted", lambda *_: False)
+    assert ray_state.of_this_host(host, serve(lambda taken: heard.append(taken.recv(4096)))) is None
+    assert b"".join(heard) == b""

@@ -101,6 +101,63 @@ def test_the_copy_belongs_to_rays_account(tmp_path: Path) -> None:
         secrets.admit(host, "token", "abc")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_another_account_has_made_is_no_secret_of_ours(tmp_path: Path) -> None:
+    """As after `become: true` was added: what was ours then is Ray's account's now."""
+    host = World(tmp_path).host()
+    secrets.keep(host, "token", "abc")
+    folder = Path(host.path("secrets"))
+    for path in (folder, folder / "token"):
+        os.chown(path, 65534, 65534)
+    assert secrets.original(host, "token") is None
+    secrets.keep(host, "token", "def")
+    assert secrets.original(host, "token") == "def"
+    assert {(path.stat().st_uid, mode(str(path))) for path in (folder, folder / "token")} == {(0, 0o700), (0, 0o600)}
+
+
+def test_a_link_in_place_of_the_folder_leads_nowhere(tmp_path: Path) -> None:
+    host, elsewhere = World(tmp_path).host(), tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "secrets").symlink_to(elsewhere)
+    secrets.keep(host, "token", "abc")
+    assert list(elsewhere.iterdir()) == [] and mode(str(elsewhere)) == 0o755
+    assert mode(host.path("secrets")) == 0o700
+
+
+def test_what_a_run_left_that_was_ended_while_it_wrote_is_removed(tmp_path: Path) -> None:
+    host = World(tmp_path).host()
+    secrets.keep(host, "authority", "key")
+    secrets.admit(host, "authority", "key")
+    for folder in ("secrets", "service"):
+        for left in ("authority.part7", "authority.new", "authority.new.part7-ab"):
+            Path(host.path(folder, left)).write_text("key")
+    secrets.forget(host, "authority")
+    assert not Path(host.path("secrets")).exists() and list(Path(host.path("service")).iterdir()) == []
+
+
+def test_and_what_no_task_knows_of_goes_at_the_end_of_a_teardown(tmp_path: Path) -> None:
+    host = World(tmp_path).host()
+    for name in ("secrets/authority.new.part7", "redis/redis.conf.new.part7", "service/token.part7"):
+        Path(host.path(name)).parent.mkdir(parents=True, exist_ok=True)
+        Path(host.path(name)).write_text("key")
+    Path(host.path("redis", "data")).mkdir()
+    host.marker.forget()
+    assert [path.name for path in Path(host.root).rglob("*")] == ["redis", "data"]
+
+
+@pytest.mark.parametrize("args", [None, "redis", {"name": "redis"}, {"name": "redis", "key": 7}, {"name": "certificate",
+                                  "key": "k"}, {"name": ["redis"], "key": "k"}])  # fmt: skip
+def test_only_what_may_be_lent_is_compared(tmp_path: Path, args: object) -> None:
+    host = World(tmp_path).host()
+    for name in ("redis", "certificate"):
+        secrets.keep(host, name, "abc")
+    with pytest.raises(Failure, match=r"keeps no secret|compared by a key"):
+        secrets.compared(host, args)
+    told = secrets.compared(host, {"name": "redis", "key": "k"})
+    assert told == secrets.sealed("k", "abc") != secrets.sealed("l", "abc")
+
+
 def test_only_what_others_need_is_lent(tmp_path: Path) -> None:
     talk = Conversation()
     talk.host = World(tmp_path).host()

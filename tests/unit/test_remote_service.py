@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from provisioner.remote import launch, service
+from provisioner.remote import launch, private, secrets, service
 from provisioner.remote.failure import Failure
+from provisioner.remote.host import Host
 from provisioner.remote.platforms.linux import Linux
 from provisioner.remote.platforms.systemd import Systemd
 
@@ -115,3 +117,92 @@ def test_the_launchers_copy_is_its_accounts_before_it_is_there(tmp_path: Path, m
     service.write_spec(host, NAME, {"argv": [], "env": {}, "python": "", "temp_dir": str(tmp_path / "ray")})
     assert given == [service.copy_path(host, NAME) + ".new"]
     assert service.is_intact(host, NAME)
+
+
+def truncated(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)
+
+
+def linked(path: Path) -> None:
+    path.rename(path.with_suffix(".else"))
+    path.symlink_to(path.with_suffix(".else"))
+
+
+def piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+EDITS_OF_THE_COPY: list[tuple[str, Callable[[Path], object]]] = [
+    ("another", lambda path: path.write_text("{}")),
+    ("deep", lambda path: path.write_text("[" * 100_000)),
+    ("endless", truncated),
+    ("a link", linked),
+    ("a pipe", piped),
+    ("gone", Path.unlink),
+]
+
+
+@pytest.mark.parametrize("edit", [row[1] for row in EDITS_OF_THE_COPY], ids=[row[0] for row in EDITS_OF_THE_COPY])
+def test_whatever_a_job_makes_of_its_copy_is_a_difference_and_no_trouble(
+    edit: Callable[[Path], object], tmp_path: Path
+) -> None:
+    host = World(tmp_path).host()
+    spec = {"argv": ["ray"], "env": {}, "python": "p", "temp_dir": host.path("ray")}
+    service.write_spec(host, NAME, spec)
+    assert service.is_intact(host, NAME)
+    begun = time.monotonic()
+    edit(Path(service.copy_path(host, NAME)))
+    assert not service.is_intact(host, NAME)
+    assert time.monotonic() - begun < 2
+    service.write_spec(host, NAME, spec)
+    assert service.is_intact(host, NAME) and service.read_spec(host, NAME) == spec
+
+
+def test_a_deep_original_is_no_specification(tmp_path: Path) -> None:
+    host = World(tmp_path).host()
+    host.write(service.spec_path(host, NAME), b"[" * 100_000, 0o600)
+    assert service.read_spec(host, NAME) is None
+
+
+HELD = ("service/ray-lab.json", "service/ray-lab.run.json", "service/ray-lab.history.json", "secrets/label-key",
+        "secrets/certificate", "secrets")  # fmt: skip
+
+
+def held(tmp_path: Path) -> Host:
+    """A host with all that a service may have of secrets."""
+    host = World(tmp_path).host()
+    service.write_spec(host, NAME, {"argv": ["ray"], "env": {"X": "hush"}, "python": "p", "temp_dir": host.path("ray")})
+    host.write(service.history_path(host, NAME), b"[]", 0o600)
+    for key in private.KEYS:
+        secrets.keep(host, key, "abc")
+    return host
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_what_was_opened_to_others_is_told_and_shut(name: str, tmp_path: Path) -> None:
+    host = held(tmp_path)
+    assert private.exposed(host, NAME) == []
+    path = Path(host.path(name))
+    before = path.read_bytes() if path.is_file() else b""
+    path.chmod(0o755 if path.is_dir() else 0o644)
+    ((what, now, wanted),) = private.exposed(host, NAME)
+    assert what == f"who may use {path}" and now[:4] in ("0644", "0755") and wanted[:4] in ("0600", "0700")
+    private.shut(host, NAME)
+    assert private.exposed(host, NAME) == []
+    assert before == (path.read_bytes() if path.is_file() else b"")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("name", HELD)
+def test_what_belongs_to_another_account_is_not_made_ours(name: str, tmp_path: Path) -> None:
+    host = held(tmp_path)
+    path = Path(host.path(name))
+    if path.is_file():
+        path.write_text('["planted"]')
+    os.chown(path, 65534, 65534)
+    assert [what for what, _, _ in private.exposed(host, NAME)] == [f"who may use {path}"]
+    private.shut(host, NAME)
+    assert private.exposed(host, NAME) == []
+    assert not path.is_file() or "planted" not in path.read_text()

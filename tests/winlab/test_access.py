@@ -237,3 +237,30 @@ win.give(path, {KIM!r})
 tell([before, [win.owned_by(path, name) for name in names], win.owner(path)])
 """
     assert told(place, folder, script) == [[True, True, True, False, False], [False, False, False, True, False], KIM]
+
+
+def test_a_head_keeps_secrets_for_administrators_alone_and_notices_what_was_opened(place: StandIn, folder: str) -> None:
+    script = r"""
+from provisioner.remote import private, secrets, service, tls
+h = host(C + r"\lab")
+authority = json.dumps({"certificate": "c", "key": "k", "since": 0, "until": 2**40})
+tls.keep_authority(h, authority)
+for key in private.KEYS:
+    secrets.keep(h, key, "abc")
+service.write_spec(h, "ray-lab", {"argv": ["ray"], "env": {}, "python": "p", "temp_dir": C + r"\lab\ray"})
+path, copy = secrets.original_path(h, "authority"), service.copy_path(h, "ray-lab")
+fresh = [private.exposed(h, "ray-lab"), tls.authority_exposure(h), tls.authority_id(h) != "", shown(path)]
+again = told(tls.keep_authority, h, authority)
+for each in (path, copy, secrets.original_path(h, "label-key")):
+    descriptors.write(each, "D:(A;;FA;;;WD)")
+opened = [[os.path.basename(what) for what, _, _ in private.exposed(h, "ray-lab")], tls.authority_id(h)]
+private.shut(h, "ray-lab")
+tls.keep_authority(h, authority)
+shut = [private.exposed(h, "ray-lab"), tls.authority_exposure(h)]
+tell([fresh, again, opened, shut, service.is_intact(h, "ray-lab")])
+"""
+    fresh, again, opened, shut, intact = told(place, folder, script)
+    assert fresh == [[], None, True, ["S-1-5-32-544", "D:PAI(A;;FA;;;BA)(A;;FA;;;SY)"]]
+    assert "keeps a certificate authority already" in again
+    assert opened == [["ray-lab.run.json", "label-key"], ""]
+    assert shut == [[], None] and intact

@@ -6,6 +6,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from typing import Any, Dict, List, Optional, Tuple
 
     from provisioner.remote.host import Host
@@ -276,7 +277,7 @@ class Platform:
 
     def exposure(self, path: str, account: str) -> Optional[Tuple[str, str]]:
         """Return who may use a file that is there and who should, in words, if that is not us and the account alone
-        (empty: us alone); None if it is."""
+        (empty: us alone); None if it is. On POSIX of folders as well."""
         raise NotImplementedError
 
     def temp_dir(self, root: str) -> str:
@@ -351,6 +352,11 @@ class Platform:
     def port_owner(self, port: int) -> str:
         """Return who listens on a TCP port, such as ``nginx (pid 711)``; ``another process`` if unknown."""
         raise NotImplementedError
+
+    def is_trusted(self, connection: socket.socket, account: str) -> bool:
+        """Tell whether root, we, or that account hold the other end of a connection within this host, and no stranger
+        who took the port; True where the system does not say."""
+        return True
 
     def start_hint(self, host: Host, name: str) -> Optional[Tuple[str, str]]:
         """Return what the service noted before Ray's start and explains why it does not come up: message, remedy."""

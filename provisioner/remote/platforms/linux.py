@@ -13,6 +13,7 @@ from provisioner.remote.platforms.posix import Posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from typing import Any, Dict, List, Set, Tuple
 
     from provisioner.remote.host import Host
@@ -89,6 +90,18 @@ class Linux(Posix):
                 return file.read().replace(b"\0", b" ").decode("utf-8", "surrogateescape").strip()
         except OSError:
             return ""
+
+    def is_trusted(self, connection: socket.socket, account: str) -> bool:
+        import pwd
+
+        from provisioner.remote.platforms.listeners import is_held_by
+
+        trusted = {0, os.geteuid()}
+        try:
+            trusted.add(pwd.getpwnam(account).pw_uid)
+        except KeyError:
+            pass
+        return is_held_by(connection, trusted)
 
     def port_owner(self, port: int) -> str:
         inodes = {inode for table in ("tcp", "tcp6") for inode in _listening(table, port)}

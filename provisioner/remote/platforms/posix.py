@@ -159,9 +159,11 @@ class Posix(Platform):
         found = os.lstat(path)
         mode, owner = "%04o" % (found.st_mode & 0o7777), found.st_uid
         wanted = _entry(account).pw_uid if account and self.privileged() else os.geteuid()
-        if mode == "0600" and owner == wanted and stat.S_ISREG(found.st_mode):
+        private = "0700" if stat.S_ISDIR(found.st_mode) else "0600"
+        real = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
+        if mode == private and owner == wanted and real:
             return None
-        return "%s, of %s" % (mode, _account_name(owner)), "0600, of %s" % _account_name(wanted)
+        return "%s, of %s" % (mode, _account_name(owner)), "%s, of %s" % (private, _account_name(wanted))
 
     def kill(self, pids: List[int]) -> None:
         for pid in pids:

@@ -6,6 +6,8 @@ beside the one in use until the node is restarted with it (see ray_node), so not
 
 from __future__ import annotations
 
+import os
+
 from provisioner.remote import secrets, tls
 from provisioner.remote.failure import Failure
 from provisioner.remote.resource import Resource, difference
@@ -39,15 +41,17 @@ class Certificate(Resource):
         return found
 
     def _authority_differences(self, host: Host) -> List[Difference]:
+        exposed, path = tls.authority_exposure(host), secrets.original_path(host, tls.AUTHORITY)
         if host.name != self.params["head"]:
-            return []
+            return [difference("remove", AUTHORITY, before=path)] if os.path.lexists(path) else []
+        if exposed:
+            return [difference("change", AUTHORITY, "open to others (%s)" % exposed[0], "a new one")]
         known = tls.authority(host)
         if known is None:
             return [difference("add", AUTHORITY, after="made and kept on this host")]
         if tls.is_due(host, known):
             return [difference("change", AUTHORITY, "until %s" % tls.day(known["until"]), "a new one")]
-        exposed = host.platform.exposure(secrets.original_path(host, tls.AUTHORITY), "")
-        return [difference("change", "who may use %s" % AUTHORITY, *exposed)] if exposed else []
+        return []
 
     def _authority(self, host: Host) -> Optional[str]:
         """Return the fingerprint of the authority that signs, "" if there is to be a new one; None: not known."""
@@ -76,19 +80,13 @@ class Certificate(Resource):
 
     def ensure(self, host: Host) -> str:
         host.marker.put(self.key, {"kind": self.kind, "params": self.params})
-        if host.name == self.params["head"]:
-            self._shield_authority(host)
+        if host.name != self.params["head"]:
+            secrets.forget(host, tls.AUTHORITY)  # it lies on one host; this one may have been the head
         known = tls.note(host)
         if self._change(host, self._authority(host)) or known is None:
             known = tls.keep(host, host.wire.ask("controller", "certificate", None, ISSUE_LIMIT))
         ray_history.discard_certificates(host)
         return "until %s" % tls.day(known["until"])
-
-    def _shield_authority(self, host: Host) -> None:
-        """Have the authority as only we may use it, if there is one."""
-        kept = secrets.original(host, tls.AUTHORITY)
-        if kept and host.platform.exposure(secrets.original_path(host, tls.AUTHORITY), ""):
-            secrets.keep(host, tls.AUTHORITY, kept)
 
     def traces(self, host: Host) -> List[Difference]:
         found = tls.traces(host)

@@ -9,8 +9,8 @@ import json
 
 from provisioner.remote import service
 from provisioner.remote.resource import Resource, difference
-from provisioner.remote.resources import ray_history, ray_token
-from provisioner.remote.resources.ray_state import fetch_nodes
+from provisioner.remote.resources import ray_history
+from provisioner.remote.resources.ray_state import of_this_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Members(Resource):
         """
         spec = service.read_spec(host, service.service_name(host))
         started = {each.get("config") for each in (spec or {}, *ray_history.read(host))}
-        nodes = fetch_nodes(self.params["dashboard"], 5.0, tokens=ray_token.shown_to_ray(host)) or []
+        nodes = of_this_host(host, self.params["dashboard"], 5.0) or []
         return nodes if any(node["head"] and node["config"] in started for node in nodes) else []
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 
-from provisioner.remote import service, tls
+from provisioner.remote import files, service, tls
 from provisioner.remote.failure import Failure
 from provisioner.remote.resources import ray_token
 
@@ -33,9 +33,8 @@ NEEDED = {"argv", "env", "python", "environment", "config", "versions", "gcs", "
 def read(host: Host) -> List[Spec]:
     """Return what ran here, newest first; a damaged file says nothing."""
     try:
-        with open(_path(host), encoding="utf-8") as file:
-            entries = json.load(file)
-    except (OSError, ValueError):
+        entries = json.loads(files.content(_path(host), service.MOST, ours=True) or b"")
+    except (ValueError, RecursionError):
         return []
     if not isinstance(entries, list):
         return []
@@ -163,4 +162,4 @@ def fitting(host: Host, now: Spec, head: Spec) -> Spec:
 
 
 def _path(host: Host) -> str:
-    return host.path("service", service.service_name(host) + ".history.json")
+    return service.history_path(host, service.service_name(host))

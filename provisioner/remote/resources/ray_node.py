@@ -1,4 +1,5 @@
-"""ray_head and ray_worker: a node of the cluster, kept running by the host's service manager.
+"""ray_worker, and what it has in common with ray_head (see ray_head.py): a node of the cluster, kept running by the
+host's service manager.
 
 Whether it runs is read from the head's node list, never from an exit code: ``ray start`` exits 0 for a node that dies
 two seconds later. The label ``provision/config`` tells a node that runs with an older configuration.
@@ -12,11 +13,11 @@ from __future__ import annotations
 import os
 import time
 
-from provisioner.remote import files, service, tls
+from provisioner.remote import files, private, service, tls
 from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.resource import Resource, difference, mended
 from provisioner.remote.resources import ray_history, ray_removal, ray_spec, ray_token
-from provisioner.remote.resources.ray_state import fetch_nodes, living
+from provisioner.remote.resources.ray_state import living
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ START_LIMIT = 120.0
 """Seconds for a started node to appear in the head's list (5-6 s on a quiet machine)."""
 REJOIN_LIMIT = 20.0
 """Seconds that a running service gets to join by itself before it is restarted."""
-RETURN_LIMIT = 90.0
-"""Seconds that workers get to rejoin a head that went back: their units start them again and again meanwhile."""
+REDIS_FLAGS = "redis.flags"
+"""The file from which a head has Redis's password (see ray_redis.py)."""
 POLL = 0.2
 LOOK = 1.0
 """Seconds between two looks at the service of a node that is awaited."""
@@ -93,7 +94,10 @@ class RayNode(Resource):
         found = [difference(*change, stops=stops) for change in ray_spec.changes(now or {}, wanted)]
         flaws = service.flaws(host, name, state)
         found += [mended(*flaw, stops=stops) for flaw in flaws]
+        found += [difference("change", *each) for each in private.exposed(host, name)]
         found += ray_token.differences(host, now or {}, wanted, self.params["head"], stops)
+        redis = self._redis(host)
+        found += redis.differences(host, now or {}, wanted, self.params.get("redis"), stops) if redis else []
         if not flaws and state.get("stale"):
             found.append(difference("change", "service %s" % name, state["stale"], "as declared"))
         if host.shared.get(tls.PENDING) and "tls" in wanted:
@@ -134,11 +138,12 @@ class RayNode(Resource):
         """Have the node run with that specification, or as before if it can't."""
         host.platform.secure_root(host)
         name = service.service_name(host)
+        private.shut(host, name)
         state, now = host.service_manager.observe(host, name), service.read_spec(host, name)
-        wanted = ray_token.settled(host, wanted, now, self.params["head"])
-        same = now == wanted and service.is_whole(host, name, state) and self._has_its_secrets(host)
+        wanted = self._settled(host, wanted, now)
+        same = now == wanted and service.is_whole(host, name, state)
         if same:
-            ray_token.tidy(host, wanted, self.params["head"])
+            self._tidy(host, wanted)
         if same and state.get("stale"):
             host.service_manager.define(host, name)
         if same and state["active"] and not state["failing"] and self._joins(host, wanted, set(), REJOIN_LIMIT):
@@ -157,7 +162,7 @@ class RayNode(Resource):
         except Exception as error:
             raise self._go_back(host, now, wanted, seen, error) from None
         ray_history.note(host, wanted)
-        ray_token.tidy(host, wanted, self.params["head"])
+        self._tidy(host, wanted)
         return "in the cluster after %.1f s%s" % (time.monotonic() - begun, self._kept)
 
     def _check(self, host: Host, now: Optional[Spec], wanted: Spec, seen: List[Node]) -> None:
@@ -184,8 +189,7 @@ class RayNode(Resource):
                 ray_removal.end_leftovers(host)
             ray_checks.check_ports(host, wanted["ports"])
             self._note(host, wanted["temp_dir"])
-            self._hand_over(host)
-            ray_token.put(host, wanted, self.params["head"])
+            self._put(host, wanted)
             service.write_spec(host, name, wanted)
             host.service_manager.define(host, name)
             host.doing("starting Ray")
@@ -193,12 +197,38 @@ class RayNode(Resource):
         finally:
             service.UNFINISHED.clear()
 
-    def _has_its_secrets(self, host: Host) -> bool:
-        """Tell whether the node would be started with the secrets of now."""
-        return True
+    def _settled(self, host: Host, wanted: Spec, now: Optional[Spec]) -> Spec:
+        """Return the specification with what tells which secrets the node is started with, which are held ready.
 
-    def _hand_over(self, host: Host) -> None:
-        """Write the secrets that the node is started with."""
+        Raises:
+            Failure: one of them is not to be had.
+        """
+        spec = ray_token.settled(host, wanted, now, self.params["head"])
+        redis = self._redis(host)
+        return redis.settled(host, spec, now, self.params.get("redis")) if redis else spec
+
+    def _put(self, host: Host, spec: Spec) -> None:
+        """Lay the secrets where a node with that specification reads them, as ``_settled`` has found them."""
+        ray_token.put(host, spec, self.params["head"])
+        redis = self._redis(host)
+        if redis:
+            redis.put(host, spec)
+
+    def _tidy(self, host: Host, spec: Spec) -> None:
+        """Have the secrets lie where they should for a node that runs with that specification, and nowhere else."""
+        ray_token.tidy(host, spec, self.params["head"])
+        redis = self._redis(host)
+        if redis:
+            redis.tidy(host, spec)
+
+    def _redis(self, host: Host) -> Any:
+        """Return the module that knows how a head comes to its Redis, None if nothing here is about that; a worker may
+        have been the head."""
+        if not self.params.get("redis") and not os.path.lexists(host.path("service", REDIS_FLAGS)):
+            return None
+        from provisioner.remote.resources import ray_redis
+
+        return ray_redis
 
     def _note(self, host: Host, temp_dir: str) -> None:
         """Write down what is about to be made; a folder that was there before is not ours to remove."""
@@ -237,7 +267,7 @@ class RayNode(Resource):
         host.doing("going back to %s" % ray_spec.versions(former))
         told, known = ray_spec.did_not_come_up(failed, former, failure)
         try:
-            former = ray_token.settled(host, former, now, self.params["head"])
+            former = self._settled(host, former, now)
             self._start(host, former, running=True)
             self._await(host, former, seen)
         except Exception as second:
@@ -299,66 +329,6 @@ class RayNode(Resource):
     def _stop(self, host: Host, name: str) -> None:
         host.service_manager.stop(host, name)
         ray_removal.end_leftovers(host)
-
-
-class RayHead(RayNode):
-    kind = "ray_head"
-    role = "head"
-    _left = ""
-    """Names the hosts whose nodes can't come along because the run is limited."""
-
-    def nodes(self, host: Host, spec: Spec, max_age: float = 0.0) -> Optional[List[Node]]:
-        address = spec.get("dashboard") or self.params["dashboard"]
-        return fetch_nodes(address, max_age, tokens=ray_token.shown_to_ray(host))
-
-    def _check(self, host: Host, now: Optional[Spec], wanted: Spec, seen: List[Node]) -> None:
-        from provisioner.remote.resources import ray_checks
-
-        super()._check(host, now, wanted, seen)
-        # Who goes back with --limit leaves out those that can't, and was told so.
-        if now is not None and not wanted.get(ray_history.REVERTED):
-            ray_checks.check_left_out(host, now, wanted, {node["host"] for node in seen})
-
-    def former(self, host: Host) -> List[Difference]:
-        from provisioner.remote.resources import ray_checks
-
-        found = super().former(host)
-        now = service.read_spec(host, service.service_name(host))
-        if now is None or self._target is None:
-            return found
-        nodes = {node["host"] for node in self.nodes(host, now, max_age=5.0) or [] if node["alive"]}
-        self._left = ray_checks.left_out(host, now, self._target, nodes)
-        if self._left:
-            what = "the nodes on %s, which take no part in this run" % self._left
-            found.append(difference("change", what, "in the cluster", "left out", what))
-        return found
-
-    def revert(self, host: Host) -> str:
-        done = super().revert(host)
-        if not self._left:
-            return done
-        return "%s; left out: %s, which `provision rollback` without --limit takes along" % (done, self._left)
-
-    def _destination(self, host: Host, now: Optional[Spec]) -> Optional[Spec]:
-        target = ray_history.destination(host, rollback=True)
-        if now is None:
-            host.shared["cannot"] = "no Ray of ours is on this host", "`provision apply` makes the cluster"
-        elif target is None:
-            host.shared["cannot"] = (
-                "there is nothing to go back to: %s is the first that ran here" % ray_spec.versions(now),
-                "to run another version, declare it and `provision apply`",
-            )
-        return target
-
-    def _await_others(self, host: Host, spec: Spec, seen: List[Node]) -> List[str]:
-        wanted = {node["host"] for node in seen if node["host"] not in ("", host.name)}
-        deadline = time.monotonic() + RETURN_LIMIT
-        while True:
-            missing = wanted - {node["host"] for node in self.nodes(host, spec) or [] if node["alive"]}
-            if not missing or time.monotonic() > deadline:
-                return sorted(missing)
-            host.doing("waiting for %s to come back" % ", ".join(sorted(missing)[:3]))
-            time.sleep(1.0)
 
 
 class RayWorker(RayNode):

@@ -10,7 +10,7 @@ from provisioner.remote.failure import Failure
 from provisioner.remote.host import MARK
 from provisioner.remote.resource import Resource
 from provisioner.remote.resources import ray_token
-from provisioner.remote.resources.ray_state import fetch_nodes, living
+from provisioner.remote.resources.ray_state import living, of_this_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class RayProof(Resource):
         """Return node ids by host name, once every wanted host has a living node."""
         deadline = time.monotonic() + JOIN_LIMIT
         while True:
-            nodes = fetch_nodes(self.params["dashboard"], tokens=ray_token.shown_to_ray(host))
+            nodes = of_this_host(host, self.params["dashboard"])
             found = {name: living(nodes, name, self.params["addresses"].get(name, "")) for name in wanted}
             alive = {name: mine[0]["id"] for name, mine in found.items() if mine}
             missing = [name for name in wanted if name not in alive]

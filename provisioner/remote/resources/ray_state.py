@@ -13,12 +13,17 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Sequence, Tuple
+    import socket
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+    from provisioner.remote.host import Host
 
     Node = Dict[str, Any]
+    Trusted = Callable[[socket.socket], bool]
 
 HOST_LABEL = "provision/host"
 CONFIG_LABEL = "provision/config"
+PATH = "/api/v0/nodes?limit=10000&detail=true"
 MOST = 64 * 1024 * 1024
 """Bytes of an answer at most: ten thousand nodes take half of it."""
 WHOLE = 4
@@ -30,7 +35,11 @@ _lock = threading.Lock()
 
 
 def fetch_nodes(
-    dashboard: List[Any], max_age: float = 0.0, timeout: float = 5.0, tokens: Sequence[str] = ()
+    dashboard: List[Any],
+    max_age: float = 0.0,
+    timeout: float = 5.0,
+    tokens: Sequence[str] = (),
+    trusted: Trusted = lambda connection: True,
 ) -> Optional[List[Node]]:
     """Return the nodes, newest first; None if no dashboard answers.
 
@@ -40,6 +49,7 @@ def fetch_nodes(
         dashboard: address and port of the dashboard on this host.
         max_age: an answer at most this many seconds old will do.
         tokens: by which Ray may let us in, the likeliest first.
+        trusted: tells whether whoever answers may be shown these, and be believed.
     """
     address, port = str(dashboard[0]), int(dashboard[1])
     with _lock:
@@ -47,7 +57,7 @@ def fetch_nodes(
         if known and time.monotonic() - known[0] <= max_age:
             return known[1]
         try:
-            body = _get_with(tokens, address, port, "/api/v0/nodes?limit=10000&detail=true", timeout)
+            body = _get_with(tokens, address, port, timeout, trusted)
             rows = json.loads(body)["data"]["result"]["result"]
             nodes = sorted((_node(row) for row in rows), key=lambda node: -float(node["start"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -93,31 +103,44 @@ class Refused(ValueError):
     """Ray asks for a token, and that was none or another one."""
 
 
-def _get_with(tokens: Sequence[str], address: str, port: int, path: str, timeout: float) -> bytes:
-    """Return the body of a GET with the first token that is taken; ValueError for any status but 200."""
+def of_this_host(host: Host, dashboard: List[Any], max_age: float = 0.0) -> Optional[List[Node]]:
+    """Return the nodes that the dashboard on this host tells, as ``fetch_nodes``; None as well if it is another
+    account's program that answers there."""
+    from provisioner.remote.resources import ray_token
+
+    def trusted(connection: socket.socket) -> bool:
+        return host.platform.is_trusted(connection, host.account)
+
+    return fetch_nodes(dashboard, max_age, tokens=ray_token.shown_to_ray(host), trusted=trusted)
+
+
+def _get_with(tokens: Sequence[str], address: str, port: int, timeout: float, trusted: Trusted) -> bytes:
+    """Return the list as the first token that is taken gives it; ValueError for any status but 200."""
     for token in tokens[:-1]:
         try:
-            return _get(address, port, path, timeout, token)
+            return _get(address, port, timeout, token, trusted)
         except Refused:
             continue
-    return _get(address, port, path, timeout, tokens[-1] if tokens else "")
+    return _get(address, port, timeout, tokens[-1] if tokens else "", trusted)
 
 
-def _get(address: str, port: int, path: str, timeout: float, token: str = "") -> bytes:
+def _get(address: str, port: int, timeout: float, token: str, trusted: Trusted) -> bytes:
     """Return the body of an HTTP/1.0 GET (so never in chunks).
 
     Raises:
         Refused: no token was sent, or another one than Ray's (401 and 403; _private/authentication of 2.60.0).
-        ValueError: any other status but 200.
+        ValueError: any other status but 200, or somebody else answers.
     """
     import socket
 
     # Without a User-Agent, dashboards of older releases (2.48) answer 500: is_browser_request reads it unasked.
-    request = "GET %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: provision\r\n" % (path, address)
+    request = "GET %s HTTP/1.0\r\nHost: %s\r\nUser-Agent: provision\r\n" % (PATH, address)
     request += "Authorization: Bearer %s\r\n\r\n" % token if token else "\r\n"
     deadline = time.monotonic() + WHOLE * timeout
     with socket.create_connection((address, port), timeout) as connection:
         connection.settimeout(timeout)
+        if not trusted(connection):
+            raise ValueError("another account's program listens there")
         connection.sendall(request.encode("ascii"))
         answer = bytearray()
         while True:

@@ -8,9 +8,7 @@ code or make this a copy of another server have no name: Ray needs none of them.
 
 from __future__ import annotations
 
-import os
-
-from provisioner.remote import service
+from provisioner.remote import files, service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
 
 FOLDER = "redis"
 NAMELESS = ("CONFIG", "DEBUG", "MIGRATE", "MODULE", "REPLICAOF", "SLAVEOF")
+LONGEST = 65536
+"""Bytes of a configuration at most."""
 TEXT = """\
 # The Redis of the cluster {cluster}; made by provision, which writes it anew.
 port {port}
@@ -85,22 +85,12 @@ def _settings(content: str) -> set[str]:
 
 
 def read(host: Host) -> str:
-    """Return the configuration that is there, empty if there is none."""
-    try:
-        with open(path(host), encoding="utf-8") as file:
-            return file.read()
-    except (OSError, ValueError):
-        return ""
+    """Return the configuration that is there, empty if there is none, or what is there is none: the file is the
+    account's."""
+    return (files.content(path(host), LONGEST) or b"").decode("utf-8", "replace")
 
 
-def last_words(host: Host, lines: int = 3) -> str:
-    """Return the end of its log, on one line. The folder is the account's: a link there may lead anywhere."""
-    try:
-        descriptor = os.open(log(host), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 8192))
-            said = file.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return "its log is empty"
-    return " / ".join(line.strip() for line in said[-lines:] if line.strip()) or "its log is empty"
+def last_words(host: Host) -> str:
+    """Return the end of its log, on one line."""
+    said = service.log_tail(host, service.redis_name(host), lines=3)
+    return " / ".join(line.strip() for line in said) or "its log is empty"

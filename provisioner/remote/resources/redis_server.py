@@ -10,19 +10,19 @@ from __future__ import annotations
 import os
 import time
 
-from provisioner.remote import files, folders, secrets, service
+from provisioner.remote import folders, secrets, service
 from provisioner.remote.failure import Failure
 from provisioner.remote.resource import Resource, difference
-from provisioner.remote.resources import redis_config, redis_package, redis_talk
+from provisioner.remote.resources import ray_removal, redis_config, redis_package, redis_talk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Sequence
+    import socket
+    from typing import Any, Dict, List, Optional, Sequence, Tuple
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
 
-SECRET = "redis"  # noqa: S105 - its name
 START_LIMIT = 60.0
 """Seconds for it to answer; it reads its data first."""
 POLL = 0.05
@@ -64,25 +64,39 @@ class RedisServer(Resource):
         if program and (service.read_spec(host, name) or {}).get("argv") != self._argv(host, program):
             found.append(difference("change", "what service %s starts" % name, "another program", program, stops))
         found += [difference("change", *flaw, stops=stops) for flaw in service.flaws(host, name, state)]
+        exposed = self._exposure(host)
+        if exposed:
+            found.append(difference("change", "who may use %s" % redis_config.path(host), *exposed))
         if not found and not (state["active"] and self._answers(host, password)):
             before = "does not answer" if state["active"] else "stopped"
             found.append(difference("change", "Redis", before, "running", stops))
         return found
 
     def _compare_password(self, host: Host, stops: str) -> List[Difference]:
-        now, wanted = secrets.original(host, SECRET), self.params.get("password")
+        now, wanted = secrets.original(host, secrets.REDIS), self.params.get("password")
         if now is None:
             return [difference("add", "Redis's password", after="as declared" if wanted else "made on this host")]
         if wanted not in (None, now):
             return [difference("change", "Redis's password", "another secret", "as declared", stops)]
-        flaws = secrets.flaws(host, secrets.original_path(host, SECRET), "Redis's password", now)
+        flaws = secrets.flaws(host, secrets.original_path(host, secrets.REDIS), "Redis's password", now)
         return [difference("change", *flaw) for flaw in flaws]
 
     def _password(self, host: Host) -> Optional[str]:
-        return self.params.get("password") or secrets.original(host, SECRET)
+        return self.params.get("password") or secrets.original(host, secrets.REDIS)
 
     def _answers(self, host: Host, password: Optional[str]) -> bool:
-        return redis_talk.problem(self.params["port"], password or "") == ""
+        return self._problem(host, password or "") == ""
+
+    def _problem(self, host: Host, password: str) -> str:
+        def trusted(connection: socket.socket) -> bool:
+            return host.platform.is_trusted(connection, host.account)
+
+        return redis_talk.problem(self.params["port"], password, trusted)
+
+    def _exposure(self, host: Host) -> Optional[Tuple[str, str]]:
+        """Return who may use its configuration, which has the password, and who should; None if only they may."""
+        path = redis_config.path(host)
+        return host.platform.exposure(path, host.account) if os.path.lexists(path) else None
 
     def ensure(self, host: Host) -> str:
         done = []
@@ -98,7 +112,7 @@ class RedisServer(Resource):
         assert program is not None
         host.platform.secure_root(host)
         password = self._password(host) or secrets.new()
-        secrets.keep(host, SECRET, password)
+        secrets.keep(host, secrets.REDIS, password)
         if self._renew(host, program, password):
             done.append("answers after %.1f s" % (time.monotonic() - begun))
         return "; ".join(done)
@@ -124,12 +138,14 @@ class RedisServer(Resource):
     def _renew(self, host: Host, program: str, password: str) -> bool:
         """Have it run as declared; tell whether anything had to be done."""
         name = service.redis_name(host)
-        self._retire_former(host, name)
+        self._retire_former(host, name, host.marker.get(self.key) or {})
         text = redis_config.text(host, self.params["port"], self.params["bind"], password)
         state = host.service_manager.observe(host, name)
         spec = self._spec(host, program)
         same = redis_config.read(host) == text and service.read_spec(host, name) == spec
         if same and service.is_whole(host, name, state) and state["active"] and self._answers(host, password):
+            if self._exposure(host):
+                secrets.write(host, redis_config.path(host), text.encode("utf-8"), host.account)
             return False
         host.doing("starting Redis")
         if not state["active"]:
@@ -145,11 +161,10 @@ class RedisServer(Resource):
     def _write(self, host: Host, name: str, spec: Dict[str, Any], text: str) -> None:
         host.folder(redis_config.FOLDER)  # ours: what the account could link elsewhere, root would write there
         host.platform.make_folder(redis_config.data(host), host.account)
+        if host.platform.privileged():
+            folders.give_tree(redis_config.data(host), host.account)  # another account's, until now
         os.chmod(redis_config.data(host), 0o700)
-        aside = redis_config.path(host) + ".new"
-        host.write(aside, text.encode("utf-8"), 0o600)
-        host.platform.admit(aside, host.account)
-        files.replace(aside, redis_config.path(host))
+        secrets.write(host, redis_config.path(host), text.encode("utf-8"), host.account)
         service.write_spec(host, name, spec)
 
     def _argv(self, host: Host, program: str) -> List[str]:
@@ -187,10 +202,10 @@ class RedisServer(Resource):
     def _await(self, host: Host, name: str, password: str) -> None:
         deadline = time.monotonic() + START_LIMIT
         while True:
-            problem = redis_talk.problem(self.params["port"], password)
-            if not problem:
-                return
+            problem = self._problem(host, password)
             failing = host.service_manager.observe(host, name)["failing"]
+            if not problem and not failing:
+                return
             if failing or time.monotonic() > deadline:
                 how = "ended right after its start" if failing else "does not answer: %s" % problem
                 raise Failure(
@@ -199,13 +214,9 @@ class RedisServer(Resource):
                 )
             time.sleep(POLL)
 
-    def _retire_former(self, host: Host, name: str) -> None:
+    def _retire_former(self, host: Host, name: str, entry: Dict[str, Any]) -> None:
         """Take it from another service manager that has kept it until now."""
-        entry = host.marker.get(self.key) or {}
-        if entry.get("manager", host.service_manager.kind) != host.service_manager.kind:
-            former = host.platform.choose_manager(entry["manager"])
-            former.stop(host, name)
-            former.undefine(host, name)
+        ray_removal.retire_former(host, name, entry)
         host.marker.put(self.key, dict(entry, manager=host.service_manager.kind))
 
     def traces(self, host: Host) -> List[Difference]:
@@ -222,15 +233,14 @@ class RedisServer(Resource):
         name = service.redis_name(host)
         entry = host.marker.get(self.key) or {}
         if entry:
-            self._retire_former(host, name)
+            self._retire_former(host, name, entry)
         host.doing("stopping Redis")
         host.service_manager.stop(host, name)
         host.service_manager.undefine(host, name)
         stays = redis_package.remove(host, entry.get("ours", [])) if entry.get("ours") else ""
-        secrets.forget(host, SECRET)
-        for path in (redis_config.path(host), redis_config.path(host) + ".new", redis_config.log(host)):
-            if os.path.lexists(path):
-                files.unlink(path)
+        secrets.forget(host, secrets.REDIS)
+        for path in (redis_config.path(host), redis_config.log(host)):
+            secrets.discard(path)
         service.remove_files(host, name)
         folders.remove_if_empty(redis_config.data(host))
         folders.remove_if_empty(host.path(redis_config.FOLDER))
