@@ -354,8 +354,7 @@ class Platform:
         raise NotImplementedError
 
     def is_trusted(self, connection: socket.socket, account: str) -> bool:
-        """Tell whether root, we, or that account hold the other end of a connection within this host, and no stranger
-        who took the port; True where the system does not say."""
+        """Tell whether root, we or that account hold the far end of a connection within this host; True if unknown."""
         return True
 
     def start_hint(self, host: Host, name: str) -> Optional[Tuple[str, str]]:
