@@ -247,7 +247,8 @@ authority = json.dumps({"certificate": "c", "key": "k", "since": 0, "until": 2**
 tls.keep_authority(h, authority)
 for key in private.KEYS:
     secrets.keep(h, key, "abc")
-service.write_spec(h, "ray-lab", {"argv": ["ray"], "env": {}, "python": "p", "temp_dir": C + r"\lab\ray"})
+h.write(service.spec_path(h, "ray-lab"), b"{}", 0o600)
+secrets.write(h, service.copy_path(h, "ray-lab"), b"{}", h.account)
 path, copy = secrets.original_path(h, "authority"), service.copy_path(h, "ray-lab")
 fresh = [private.exposed(h, "ray-lab"), tls.authority_exposure(h), tls.authority_id(h) != "", shown(path)]
 again = told(tls.keep_authority, h, authority)
