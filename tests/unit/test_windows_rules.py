@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from provisioner.remote.platforms import reach
 from provisioner.remote.platforms.windows import firewall, rules
 
 RULE = (
@@ -17,7 +18,7 @@ def test_a_rule_of_ours() -> None:
     fields = rules.parse(RULE)
     assert rules.one(fields, "Name") == "provision lab 0a1b2c3d"
     assert rules.ports(fields) == [(6379, 6379), (10002, 19999)]
-    assert rules.show_addresses(rules.addresses(fields)) == "10.0.0.1-10.0.0.3,10.1.0.0-10.1.0.255"
+    assert reach.show_addresses(rules.addresses(fields)) == "10.0.0.1-10.0.0.3,10.1.0.0-10.1.0.255"
 
 
 def test_programs_are_the_same_in_any_case_and_with_variables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +41,7 @@ def test_what_is_no_rule(data: object) -> None:
     ],
 )
 def test_ports(text: str, shown: str) -> None:
-    assert rules.show_ports(rules.ports(rules.parse("v2.31|" + text))) == shown
+    assert reach.show_ports(rules.ports(rules.parse("v2.31|" + text))) == shown
 
 
 @pytest.mark.parametrize(
@@ -56,11 +57,11 @@ def test_ports(text: str, shown: str) -> None:
     ],
 )
 def test_addresses(text: str, shown: str) -> None:
-    assert rules.show_addresses(rules.addresses(rules.parse("v2.31|" + text))) == shown
+    assert reach.show_addresses(rules.addresses(rules.parse("v2.31|" + text))) == shown
 
 
 def test_many_addresses_are_several_rules() -> None:
-    places = rules.merge_addresses(f"10.0.{number}.{2 * number % 250}" for number in range(200))
+    places = reach.merge_addresses(f"10.0.{number}.{2 * number % 250}" for number in range(200))
     made = rules.Rule.all_of(r"C:\p.exe", [(6379, 6379)], places)
     assert [place for rule in made for place in rule.places] == places
     assert len(made) == 11
@@ -72,9 +73,9 @@ def test_many_addresses_are_several_rules() -> None:
 @pytest.mark.parametrize(
     "addresses", [["10.0.0.1"], [f"fd00:1111:2222:3333:4444:5555:6666:{n:x}" for n in range(1, 99, 2)]]
 )
-def test_lines_are_short_and_ascii(path: str, ports: list[rules.Span], addresses: list[str]) -> None:
+def test_lines_are_short_and_ascii(path: str, ports: list[reach.Span], addresses: list[str]) -> None:
     """Together they let in exactly what was to be let in."""
-    places = rules.merge_addresses(addresses)
+    places = reach.merge_addresses(addresses)
     made = rules.Rule.all_of(path, ports, places)
     lines = [rules.add_line(f"provision {'c' * 31} 0a1b2c3d", firewall.DESCRIPTION, rule) for rule in made]
     assert all(line.isascii() and len(line) <= rules.LONGEST_LINE for line in lines)
@@ -148,12 +149,12 @@ PORTS = "v2.31|Action=Block|Active=TRUE|Dir=In|Protocol=6|LPort2_10=6380-6385|Na
     ],
 )
 def test_which_rules_shut_ports(text: str, ports: str) -> None:
-    places = rules.merge_addresses(["10.0.0.2", "fd00::2"])
-    assert rules.show_ports(rules.shuts(rules.parse(text), [(6379, 6380), (6400, 6500)], places)) == ports
+    places = reach.merge_addresses(["10.0.0.2", "fd00::2"])
+    assert reach.show_ports(rules.shuts(rules.parse(text), [(6379, 6380), (6400, 6500)], places)) == ports
 
 
 def test_lines_for_netsh() -> None:
-    rule = rules.Rule(r"C:\p\ray.exe", [(6379, 6379), (7000, 7005)], rules.merge_addresses(["10.0.0.1", "10.0.0.2"]))
+    rule = rules.Rule(r"C:\p\ray.exe", [(6379, 6379), (7000, 7005)], reach.merge_addresses(["10.0.0.1", "10.0.0.2"]))
     assert rules.add_line("provision lab 1", "Ray", rule) == (
         'advfirewall firewall add rule name="provision lab 1" description="Ray" dir=in action=allow enable=yes '
         r'profile=any protocol=TCP program="C:\p\ray.exe" localport=6379,7000-7005 remoteip=10.0.0.1-10.0.0.2'

@@ -19,6 +19,7 @@ import time
 from provisioner.remote import files
 from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.folders import interpreters
+from provisioner.remote.platforms import reach
 from provisioner.remote.platforms.base import Firewall
 from provisioner.remote.platforms.windows import programs, rules
 from provisioner.remote.resource import difference
@@ -144,7 +145,7 @@ class WindowsFirewall(Firewall):
         lines = [rules.delete_line(name)] if _lent(self._present(), host.cluster) else []
         lines += [
             rules.add_line(name, "Files for the other hosts, during a run of provision.", rule)
-            for rule in rules.Rule.all_of(sys.executable, [(port, port)], rules.merge_addresses(addresses))
+            for rule in rules.Rule.all_of(sys.executable, [(port, port)], reach.merge_addresses(addresses))
         ]
         self._try(host, lines)
 
@@ -289,10 +290,8 @@ def _wanted(host: Host, opening: Opening, ours: Dict[str, rules.Fields]) -> List
     former = {rules.program(fields): rules.one(fields, "App") for fields in ours.values()}
     kept = {path: told for path, told in former.items()
             if path not in declared and os.path.exists(ntpath.expandvars(told))}  # fmt: skip
-    spans = rules.merge_ports((first, last) for first, last in opening["ports"])
-    places = rules.merge_addresses(opening["addresses"])
-    if (0, 0, 0) in places:
-        raise Failure("not all of these are addresses: %s" % ", ".join(opening["addresses"]), "mend the inventory")
+    spans = reach.merge_ports((first, last) for first, last in opening["ports"])
+    places = reach.demand_places(opening["addresses"])
     paths = dict.fromkeys(path if path.isascii() else "" for _, path in sorted({**kept, **declared}.items()))
     return [rule for path in paths for rule in rules.Rule.all_of(path, spans, places)]
 
@@ -306,7 +305,7 @@ def _compare(ours: List[rules.Fields], wanted: List[rules.Rule]) -> List[Differe
         return []
     if not alive:
         names = [rule.path for rule in wanted]
-        after = "%s for %s" % (_base_names(names), rules.show_addresses(_joined(rule.places for rule in wanted)))
+        after = "%s for %s" % (_base_names(names), reach.show_addresses(_joined(rule.places for rule in wanted)))
         return [difference("add", "firewall rules", after=after)]
     changes = [(what, before, after) for what, before, after in _facets(alive, wanted) if before != after]
     changes = changes or [("firewall rules", "edited or incomplete", "as declared")]
@@ -319,13 +318,13 @@ def _facets(ours: List[rules.Fields], wanted: List[rules.Rule]) -> List[Tuple[st
     return [
         (
             "firewall: who may connect",
-            rules.show_addresses(_joined(rules.addresses(fields) for fields in ours)),
-            rules.show_addresses(_joined(rule.places for rule in wanted)),
+            reach.show_addresses(_joined(rules.addresses(fields) for fields in ours)),
+            reach.show_addresses(_joined(rule.places for rule in wanted)),
         ),
         (
             "firewall: ports",
-            rules.show_ports(rules.merge_ports(span for fields in ours for span in rules.ports(fields))),
-            rules.show_ports(rules.merge_ports(span for rule in wanted for span in rule.spans)),
+            reach.show_ports(reach.merge_ports(span for fields in ours for span in rules.ports(fields))),
+            reach.show_ports(reach.merge_ports(span for rule in wanted for span in rule.spans)),
         ),
         ("firewall: programs", _owners(now - then), _owners(then - now)),
     ]
@@ -340,7 +339,7 @@ def _owners(paths: Set[str]) -> str:
     return "; ".join(_base_names(each) + of for of, each in sorted(found.items()))
 
 
-def _joined(lists: Any) -> List[rules.Place]:
+def _joined(lists: Any) -> List[reach.Place]:
     return sorted({place for places in lists for place in places})
 
 
@@ -381,6 +380,6 @@ def _blocking(present: Dict[str, rules.Fields], host: Host, opening: Opening) ->
 def _shut_ports(present: Dict[str, rules.Fields], opening: Opening) -> List[Tuple[str, str]]:
     """Return (name, ports) of rules that keep the cluster's hosts from ports of ours, whatever program is there: they
     beat every rule that allows, and somebody has meant them."""
-    places = rules.merge_addresses(opening["addresses"])
+    places = reach.merge_addresses(opening["addresses"])
     shut = ((rules.one(fields, "Name"), rules.shuts(fields, opening["ports"], places)) for fields in present.values())
-    return sorted((name, rules.show_ports(ports)) for name, ports in shut if ports)
+    return sorted((name, reach.show_ports(ports)) for name, ports in shut if ports)

@@ -10,13 +10,15 @@ from __future__ import annotations
 import ntpath
 import re
 
+from provisioner.remote.platforms.reach import meet, merge_addresses, merge_ports, overlap, show_addresses, show_ports
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
+    from provisioner.remote.platforms.reach import Place, Span
+
     Fields = Dict[str, List[str]]
-    Span = Tuple[int, int]
-    Place = Tuple[int, int, int]
 
 TCP = "6"
 PROFILES = {"domain", "private", "public"}
@@ -64,68 +66,11 @@ def _port_span(text: str) -> Span:
     return (int(first), int(last or first)) if first.isdigit() and (last or first).isdigit() else (-1, -1)
 
 
-def merge_ports(spans: Iterable[Span]) -> List[Span]:
-    """Return spans in order, those that touch made one."""
-    merged: List[Span] = []
-    for first, last in sorted(spans):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
-        else:
-            merged.append((first, last))
-    return merged
-
-
 def addresses(fields: Fields) -> List[Place]:
     """Return the remote addresses a rule is for as (IP version, first, last); keywords such as LocalSubnet, and
     nothing at all, which means any, are (0, 0, 0)."""
     found = fields.get("RA4", []) + fields.get("RA6", [])
     return merge_addresses(found) if found else [(0, 0, 0)]
-
-
-def merge_addresses(texts: Iterable[str]) -> List[Place]:
-    """Return addresses, ranges (``A-B``) and networks (``A/24``, ``A/255.255.255.0``) as (IP version, first, last),
-    in order, those that touch made one."""
-    merged: List[Place] = []
-    for version, first, last in sorted(_place(text) for text in texts):
-        if merged and merged[-1][0] == version and first <= merged[-1][2] + 1:
-            merged[-1] = (version, merged[-1][1], max(last, merged[-1][2]))
-        else:
-            merged.append((version, first, last))
-    return merged
-
-
-def _place(text: str) -> Place:
-    import ipaddress
-
-    try:
-        if "/" in text:
-            network = ipaddress.ip_network(text, strict=False)
-            return network.version, int(network.network_address), int(network.broadcast_address)
-        first, _, last = text.partition("-")
-        start = ipaddress.ip_address(first.partition("%")[0])
-        return start.version, int(start), int(ipaddress.ip_address((last or first).partition("%")[0]))
-    except ValueError:
-        return 0, 0, 0
-
-
-def show_ports(spans: Iterable[Span]) -> str:
-    """Return ports as netsh takes them and people read them: ``6379,10002-19999``."""
-    return ",".join("%d" % first if first == last else "%d-%d" % (first, last) for first, last in spans)
-
-
-def show_addresses(places: Iterable[Place]) -> str:
-    """Return addresses as netsh takes them: ``10.0.0.1-10.0.0.9,fd00::5``; any if a rule is for all."""
-    return ",".join(_show(place) for place in places)
-
-
-def _show(place: Place) -> str:
-    import ipaddress
-
-    version, first, last = place
-    kind: Any = {4: ipaddress.IPv4Address, 6: ipaddress.IPv6Address}.get(version)
-    if kind is None:
-        return "any"
-    return str(kind(first)) if first == last else "%s-%s" % (kind(first), kind(last))
 
 
 def _portions(items: Iterable[Any], show: Callable[[List[Any]], str]) -> List[List[Any]]:
@@ -193,10 +138,15 @@ def shuts(fields: Fields, spans: Iterable[Span], places: Iterable[Place]) -> Lis
     if not _keeps_out(fields) or any(name in fields for name in ("App", "Svc", "AppPkgId")):
         return []
     theirs = addresses(fields)
-    if (0, 0, 0) not in theirs and not any(_meet(one_of, other) for one_of in places for other in theirs):
+    if (0, 0, 0) not in theirs and not meet(places, theirs):
         return []
-    common = [(max(a, c), min(b, d)) for a, b in spans for c, d in ports(fields)]
-    return merge_ports((first, last) for first, last in common if first <= last)
+    return overlap(spans, ports(fields))
+
+
+def lets_everybody_in(fields: Fields) -> bool:
+    """Tell whether a rule allows TCP connections from any address."""
+    allowed = _is(fields, {"Action": "allow", "Active": "true", "Dir": "in"}) and one(fields, "Protocol") in ("", TCP)
+    return allowed and not fields.get("RA4", []) + fields.get("RA6", []) and "RMauth" not in fields
 
 
 def _keeps_out(fields: Fields) -> bool:
@@ -207,10 +157,6 @@ def _keeps_out(fields: Fields) -> bool:
 def _is(fields: Fields, wanted: Dict[str, str]) -> bool:
     """Tell whether fields that occur once have those values, in any case of letters."""
     return all(one(fields, name).lower() == value for name, value in wanted.items())
-
-
-def _meet(one_of: Place, other: Place) -> bool:
-    return one_of[0] == other[0] and one_of[1] <= other[2] and other[1] <= one_of[2]
 
 
 def fingerprint(rules: Iterable[Rule]) -> str:
