@@ -164,16 +164,19 @@ def _redis_server(params: Params, host: Host, inventory: Inventory) -> Params:
 
 
 def _firewall(params: Params, host: Host, inventory: Inventory) -> Params:
-    """The ports of this host's node, for all members: their own address is theirs too."""
+    """The ports of this host's node, and of the cluster's Redis, for all members: their own address is theirs too."""
     others = [str(each) for each in params.get("allow", ())]
     for each in others:
         if not is_address_range(each):
             raise InputError(
                 f"the firewall can't allow '{each}'", remedy="write 10.0.0.7, 10.0.0.7-10.0.0.9 or 10.0.0.0/24"
             )
+    redis = inventory.redis
+    # on the head it listens on the loopback alone
+    kept = [[redis.port, redis.port]] if redis and redis.host == host.name and host.role != "head" else []
     return {
         "environment": start.environment_id(host, inventory),
-        "ports": port_spans(host),
+        "ports": sorted(port_spans(host) + kept),
         "addresses": sorted({start.node_ip(member) for member in inventory.hosts}) + others,
     }
 

@@ -203,6 +203,10 @@ class Machine:
         except LabError as error:
             raise type(error)(f"{error}\n{self.console()}") from error
 
+    def let_filter(self) -> None:
+        """Let the host's own root use its packet filter, as that of a real machine may, from its next boot on."""
+        (self.folder / "more").write_text("--capability=CAP_NET_ADMIN")
+
     def power_cut(self) -> None:
         """End everything on the host at once; its disk stays, `boot` switches it on again."""
         leader = self.leader()

@@ -31,10 +31,11 @@ INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
 SUPERVISOR = f"""\
 name=$1 dir=$2; shift 2
 for group; do echo $$ > $group/cgroup.procs; done
+more=$(cat $dir/more 2>/dev/null)
 while :; do
   SYSTEMD_NSPAWN_TMPFS_TMP=0 systemd-nspawn -q -D $dir/root -b -M {PREFIX}$name --hostname=$name --register=no \\
     --keep-unit --network-namespace-path=/run/netns/{PREFIX}$name --resolv-conf=off --timezone=off --link-journal=no \\
-    --console=read-only & pid=$!
+    --console=read-only $more & pid=$!
   echo $pid > $dir/nspawn.new; mv $dir/nspawn.new $dir/nspawn.pid
   rc=0; wait $pid || rc=$?
   [ $rc = 133 ] || exit $rc

@@ -132,6 +132,18 @@ def test_whom_the_firewall_lets_in(task: str, addresses: list[str], tmp_path: Pa
     assert params["ports"] == [*([port, port] for port in range(7000, 7006)), [8000, 8009]]
 
 
+@pytest.mark.parametrize(("keeper", "opened"), [("w2", True), ("head", False)])
+def test_redis_is_let_in_where_it_listens_for_the_head(keeper: str, opened: bool, tmp_path: Path) -> None:
+    """On the head it listens on the loopback alone."""
+    (tmp_path / "lab.yml").write_text(MEMBERS + f"redis: {{host: {keeper}, port: 7100}}\n")
+    (tmp_path / "play.yml").write_text("- play: P\n  hosts: all\n  tasks:\n    - {name: A, firewall: {}}\n")
+    loaded = load_inventory(tmp_path / "lab.yml")
+    declarer = Declarer(loaded, load_playbook(tmp_path / "play.yml"))
+    hellos = {host.name: declarer.declare(host, "apply").hello for host in loaded.hosts}
+    ports = {name: hello["plays"][0]["tasks"][0]["params"]["ports"] for name, hello in hellos.items()}
+    assert {name: [7100, 7100] in each for name, each in ports.items()} == {"w1": False, "w2": opened}
+
+
 @pytest.mark.parametrize("allowed", ["laptop.lab", "10.0.0.0/33", "10.0.0.1-", "10.0.0.1-fd00::1"])
 def test_whom_it_cannot_let_in(allowed: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the firewall can't allow"):

@@ -199,3 +199,33 @@ tell(told(put_into_group, ["provision lab 0a1b2c3d 1"], "provision lab"))
 """
     said = ask(host, script)
     assert "(0x8" in said, said
+
+
+PROFILE = r"HKLM\SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy\PublicProfile"
+EXPOSED = r"""
+import socket
+from types import SimpleNamespace
+from provisioner.remote.platforms.windows import exposure, registry
+there, here = socket.create_server(("0.0.0.0", 6379)), socket.create_server(("127.0.0.1", 6380))
+os.makedirs(r"C:\probe\service", exist_ok=True)
+with open(r"C:\probe\service\ray-lab.json", "w") as file:
+    json.dump({"argv": ["--port=6379", "--node-manager-port=6380"], "env": {}, "python": "python.exe"}, file)
+host = SimpleNamespace(cluster="lab", node_ip="10.0.0.9", root=r"C:\provision\lab", interpreter=lambda: "",
+                       path=lambda *names: os.path.join(r"C:\probe", *names))
+tell(exposure.findings(host, registry.read, registry.values, calls.listening))
+"""
+
+
+@pytest.mark.parametrize(
+    ("on", "severity", "said"),
+    [
+        ("0", "notice", "the Windows firewall is off on public networks: every machine of the network reaches Ray's "),
+        ("1", "fine", "the Windows firewall refuses what no rule of it lets in; nothing was seen that opens Ray's "),
+    ],
+)
+def test_what_strangers_reach_is_named(host: StandIn, on: str, severity: str, said: str) -> None:
+    host.exec(["reg", "add", PROFILE, "/v", "EnableFirewall", "/t", "REG_DWORD", "/d", on, "/f"])
+    (finding,) = ask(host, EXPOSED)
+    host.exec(["reg", "delete", PROFILE, "/v", "EnableFirewall", "/f"])
+    assert finding["severity"] == severity
+    assert finding["message"].startswith(said + "ports (6379)")

@@ -166,8 +166,8 @@ class Platform:
         return None
 
     def findings(self, host: Host) -> List[Dict[str, str]]:
-        """Return what the user should know of this machine before anything is changed; changes nothing,
-        starts one program at most.
+        """Return what the user should know of this machine before anything is changed; changes nothing, and starts
+        one program at most unless Ray's ports are open to who has no token.
 
         Each is ``{"message", "remedy", "severity"}``; severity: notice, fine (said only with ``--verbose``), or
         needs elevation (see events.Finding).

@@ -1,4 +1,4 @@
-"""Whether strangers reach Ray's ports on a Linux host, as far as that can be known there; changes nothing.
+"""Whether strangers reach Ray's ports on a host, as far as that can be known there, in the same words on every OS.
 
 Whoever reaches the ports of a node without a token can run programs on every machine of the cluster (CVE-2023-48022).
 What a firewall beyond the host keeps out can't be seen from it.
@@ -6,68 +6,93 @@ What a firewall beyond the host keeps out can't be seen from it.
 
 from __future__ import annotations
 
-import os
-
 from provisioner.remote import service
-from provisioner.remote.failure import Failure
+from provisioner.remote.platforms import reach
 from provisioner.remote.platforms.base import fine, notice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Dict, List, Tuple
+    from typing import Callable, Dict, List, Optional, Tuple
 
     from provisioner.remote.host import Host
+    from provisioner.remote.platforms.reach import Span
 
     Finding = Dict[str, str]
-    Run = Callable[[List[str], float], Tuple[int, str]]
 
-UFW = "/etc/ufw/ufw.conf"
-FIREWALLD = "/run/firewalld"
-LIMIT = 10.0
-"""Seconds for nft or iptables to list rules."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+HTTP = ("dashboard-port", "dashboard-agent-listen-port", "runtime-env-agent-port", "metrics-export-port")
+"""Ports that gRPC's TLS does not cover (docs/security.md)."""
 REMEDY = (
-    "let only the cluster's addresses reach them (ufw, firewalld, nftables), and have Ray ask for the cluster's token "
+    "let only the cluster's addresses reach them (%s), and have Ray ask for the cluster's token "
     "(leave `auth: none` out)"
 )
 
 
-def findings(host: Host, root: str = "/") -> List[Finding]:
+class Seen:
+    """What was seen of the firewalls of a host.
+
+    Args:
+        told: in words, a whole clause.
+        refuses: nothing was seen that lets strangers in to Ray's ports; None: not enough was seen.
+    """
+
+    def __init__(self, told: str, refuses: Optional[bool]) -> None:
+        self.told = told
+        self.refuses = refuses
+
+
+def findings(
+    host: Host, listening: Callable[[List[Span]], List[Span]], look: Callable[[List[Span]], Seen], means: str
+) -> List[Finding]:
     """Return one finding if Ray runs here, none if nothing of it does.
 
     Args:
         host: this one.
-        root: where the system's files lie.
+        listening: returns on which of some ports something listens for other machines.
+        look: says what firewalls do about such ports.
+        means: names what firewalls there are on this OS.
     """
     spec = service.read_spec(host, service.service_name(host))
-    told = ports(spec["argv"]) if spec else []
-    if spec is None or not told or not listens_beyond_loopback(told, root):
+    told = ports(spec["argv"]) if spec else {}
+    if spec is None or not told:
         return []
-    if str(spec["env"].get("RAY_AUTH_MODE", "")).lower() == "token":
-        return [fine("Ray's ports ask everybody for the cluster's token")]
-    known, limits = firewall(host.platform.run, host.platform.privileged(), root)
-    if limits:
-        return [fine("%s limits who reaches Ray's ports" % limits)]
-    if not known:
-        return [fine("only root can see whether a firewall limits who reaches Ray's ports")]
-    who = "the whole internet" if is_public(host.node_ip) else "every machine of the network"
-    dashboard = " and the dashboard" if opens_dashboard(spec["argv"]) else ""
-    told_of = "no firewall here limits who reaches Ray's ports%s: %s may run programs through them" % (dashboard, who)
-    return [notice(told_of, REMEDY)]
+    if str(spec["env"].get("RAY_AUTH_MODE", "")).lower() == "token":  # first: the rest takes time
+        return [fine("who reaches Ray's ports is asked for the cluster's token")]
+    certified = bool(spec.get("tls"))
+    spans = reach.merge_ports(span for name, each in told.items() if name in HTTP or not certified for span in each)
+    open_ones = listening(spans)
+    if not open_ones:
+        return []
+    return [_judge(look(open_ones), open_ones, certified, "dashboard-port" in told, host.node_ip, means)]
 
 
-def ports(argv: List[str]) -> List[Tuple[int, int]]:
-    """Return the spans of ports in the arguments of ``ray start``, those of the dashboard on its loopback left out."""
+def _judge(seen: Seen, spans: List[Span], certified: bool, dashboard: bool, node_ip: str, means: str) -> Finding:
+    what = "the ports of Ray that speak HTTP, which TLS does not cover" if certified else "Ray's ports"
+    what += " (%s%s)" % (reach.show_ports(spans).replace(",", ", "), "; the dashboard is open" if dashboard else "")
+    if seen.refuses:
+        return fine("%s; nothing was seen that opens %s to strangers" % (seen.told, what))
+    who = "the whole internet" if is_public(node_ip) else "every machine of the network"
+    if seen.refuses is None:
+        return notice("%s: whether %s reaches %s is not known" % (seen.told, who, what), REMEDY % means)
+    return notice("%s: %s reaches %s, and may run programs through them" % (seen.told, who, what), REMEDY % means)
+
+
+def ports(argv: List[str]) -> Dict[str, List[Span]]:
+    """Return the spans of ports in the arguments of ``ray start``, by option; without the dashboard's on its loopback,
+    or the workers' by ``worker-ports``."""
     told = dict(each[2:].split("=", 1) for each in argv if each.startswith("--") and "=" in each)
-    found = []
+    found: Dict[str, List[Span]] = {}
     for name, value in told.items():
         if name == "dashboard-port" and not opens_dashboard(argv):
             continue
         if name.endswith("port") and name not in ("min-worker-port", "max-worker-port") and value.isdigit():
-            found.append((int(value), int(value)))
+            found[name] = [(int(value), int(value))]
     low, high = told.get("min-worker-port", ""), told.get("max-worker-port", "")
     if low.isdigit() and high.isdigit():
-        found.append((int(low), int(high)))
+        found["worker-ports"] = [(int(low), int(high))]
+    listed = [int(each) for each in told.get("worker-port-list", "").split(",") if each.isdigit()]
+    if listed:
+        found["worker-ports"] = reach.merge_ports((port, port) for port in listed)
     return found
 
 
@@ -77,66 +102,15 @@ def opens_dashboard(argv: List[str]) -> bool:
     return bool(hosts) and hosts[-1] not in LOOPBACK
 
 
-def listens_beyond_loopback(spans: List[Tuple[int, int]], root: str = "/") -> bool:
-    """Tell whether anything listens on one of the ports for other machines, by /proc/net/tcp (proc(5))."""
-    for table, loopback in (
-        ("tcp", ("7F",)),
-        ("tcp6", ("00000000000000000000000001000000", "0000000000000000FFFF0000")),
-    ):
-        try:
-            with open(os.path.join(root, "proc/net", table)) as file:
-                rows = [line.split() for line in file.readlines()[1:]]
-        except OSError:
-            continue
-        for row in rows:
-            address, _, port = row[1].partition(":")
-            own = address.endswith(loopback[0]) if table == "tcp" else _is_loopback6(address, loopback)
-            if row[3] == "0A" and not own and any(low <= int(port, 16) <= high for low, high in spans):
-                return True
-    return False
+def within(spans: List[Span], listened: List[Tuple[str, int]], loopback: Callable[[str], bool]) -> List[Span]:
+    """Return on which of some ports something listens for other machines.
 
-
-def _is_loopback6(address: str, loopback: Tuple[str, ...]) -> bool:
-    mapped = address.startswith(loopback[1]) and address.endswith("7F")
-    return address == loopback[0] or mapped
-
-
-def firewall(run: Run, privileged: bool, root: str = "/") -> Tuple[bool, str]:
-    """Return whether it can be known, and which firewall limits incoming connections, "" for none."""
-    try:
-        with open(os.path.join(root, UFW[1:])) as file:
-            if any(line.strip().lower() == "enabled=yes" for line in file):
-                return True, "ufw"
-    except OSError:
-        pass
-    if os.path.isdir(os.path.join(root, FIREWALLD[1:])):
-        return True, "firewalld"
-    if not privileged:
-        return False, ""
-    for program, arguments in (("nft", ["list", "ruleset"]), ("iptables", ["-S", "INPUT"])):
-        path = next(
-            (p for p in ("usr/sbin/", "sbin/", "usr/bin/") if os.path.exists(os.path.join(root, p, program))), ""
-        )
-        if not path:
-            continue
-        try:
-            code, output = run([os.path.join(root, path, program), *arguments], LIMIT)
-        except Failure:
-            return False, ""
-        return code == 0, program if code == 0 and limits(output) else ""
-    return True, ""
-
-
-def limits(rules: str) -> bool:
-    """Tell whether rules, as nft or iptables list them, keep anything out that comes in."""
-    import re
-
-    if re.search(r"^-P INPUT (DROP|REJECT)|^-A INPUT .*-j (DROP|REJECT)", rules, re.M):
-        return True
-    for chain in re.findall(r"chain \S+ \{(.*?)\n\t?\}", rules, re.S):
-        if "hook input" in chain and re.search(r"policy drop|\b(drop|reject)\b|\b(jump|goto)\b", chain):
-            return True
-    return False
+    Args:
+        listened: addresses and ports that something listens on, in whatever form.
+        loopback: tells an address that only the machine itself reaches.
+    """
+    there = {port for address, port in listened if not loopback(address)}
+    return reach.overlap(spans, [(port, port) for port in there])
 
 
 def is_public(address: str) -> bool:

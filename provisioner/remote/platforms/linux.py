@@ -14,10 +14,13 @@ from provisioner.remote.platforms.posix import Posix
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from typing import Any, Dict, List, Set, Tuple
+    from typing import Any, Dict, List, Optional, Set, Tuple
 
     from provisioner.remote.host import Host
-    from provisioner.remote.platforms.base import ServiceManager
+    from provisioner.remote.platforms.base import Firewall, ServiceManager
+
+FIREWALLS = ("/usr/sbin/ufw", "/usr/bin/firewall-cmd")
+"""The programs of those that we know, whether or not they are active."""
 
 
 class Linux(Posix):
@@ -37,8 +40,15 @@ class Linux(Posix):
             "clock": time.time(),
         }
 
+    def firewall(self) -> Optional[Firewall]:
+        if "PROVISION_SANDBOX" in os.environ or not any(map(os.path.exists, FIREWALLS)):
+            return None  # in a sandbox it would be the whole machine's
+        from provisioner.remote.platforms.linux_firewall import LinuxFirewall
+
+        return LinuxFirewall()
+
     def findings(self, host: Host) -> List[Dict[str, str]]:
-        from provisioner.remote.platforms.exposure import findings
+        from provisioner.remote.platforms.linux_findings import findings
 
         return findings(host)
 

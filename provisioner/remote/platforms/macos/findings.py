@@ -1,18 +1,23 @@
-"""What may be amiss on a Mac, before anything is changed; one program is started for it, ``pmset``."""
+"""What may be amiss on a Mac, before anything is changed; one program is started for it, ``pmset``, unless Ray is open
+to everybody."""
 
 from __future__ import annotations
 
 import re
 
 from provisioner.remote.failure import Failure
+from provisioner.remote.platforms import exposure, keeper
 from provisioner.remote.platforms.base import NEEDS_ELEVATION, fine, notice
-from provisioner.remote.platforms.macos.firewall import SHUT
+from provisioner.remote.platforms.exposure import Seen
+from provisioner.remote.platforms.macos.firewall import PROGRAM, SHUT, look
+from provisioner.remote.platforms.macos.processes import LSOF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List, Optional
 
     from provisioner.remote.host import Host
+    from provisioner.remote.platforms.reach import Span
 
     Finding = Dict[str, str]
 
@@ -24,7 +29,26 @@ PRIVACY_SINCE = 15
 def findings(host: Host) -> List[Finding]:
     """Return all that was looked at, see Platform.findings."""
     found = [_rights(host), _release(host), _sleep(host), _privacy(host), _firewall(host)]
-    return [each for each in found if each is not None]
+    exposed = exposure.findings(host, lambda spans: _listening(host, spans), lambda _: _seen(host), "pf")
+    return [each for each in found if each is not None] + exposed + keeper.findings(host)
+
+
+def _listening(host: Host, spans: List[Span]) -> List[Span]:
+    """Return on which ports something listens for other machines (lsof(8): a line ``nADDRESS:PORT`` for each)."""
+    output = host.platform.run([LSOF, "-nP", "-iTCP", "-sTCP:LISTEN", "-Fn"], 30.0)[1]
+    rows = [line[1:].rpartition(":") for line in output.splitlines() if line.startswith("n")]
+    listened = [(address.strip("[]"), int(port)) for address, _, port in rows if port.isdigit()]
+    return exposure.within(spans, listened, lambda address: address == "::1" or address.startswith("127."))
+
+
+def _seen(host: Host) -> Seen:
+    """Return what was seen of the application firewall; packet filter rules (pf) were not looked at."""
+    state = look(host.platform)
+    if state.shut:
+        return Seen("the application firewall blocks all incoming connections", True)
+    if state.on:
+        return Seen("the application firewall knows programs and no addresses, and Ray's are allowed", False)
+    return Seen("the application firewall is off, and pf was not looked at", False)
 
 
 def _rights(host: Host) -> Finding:
@@ -94,5 +118,5 @@ def _firewall(host: Host) -> Optional[Finding]:
     return notice(
         "the firewall blocks all incoming connections, whatever is allowed: no other host reaches Ray here",
         "at that Mac: System Settings > Network > Firewall > Options, switch off `Block all incoming connections`; "
-        "or: sudo %s --setblockall off" % "/usr/libexec/ApplicationFirewall/socketfilterfw",
+        "or: sudo %s --setblockall off" % PROGRAM,
     )

@@ -115,14 +115,19 @@ class ApplicationFirewall(Firewall):
         host.marker.put(KEY, {"programs": sorted({*noted, *added})})
 
     def _look(self) -> State:
-        output = self._platform.run([PROGRAM, *LOOK])[1]
-        if "number of apps" not in output:
-            output += "\n" + self._platform.run([PROGRAM, "--listapps"])[1]
-        return parse(output)
+        return look(self._platform)
 
     def _change(self, verb: str, path: str) -> None:
         """Change one thing; whether it was done shows the list, for the code is 0 in any case."""
         self._platform.run([PROGRAM, verb, path])
+
+
+def look(platform: Platform) -> State:
+    """Return what the firewall says of itself."""
+    output = platform.run([PROGRAM, *LOOK])[1]
+    if "number of apps" not in output:
+        output += "\n" + platform.run([PROGRAM, "--listapps"])[1]
+    return parse(output)
 
 
 def parse(output: str) -> State:

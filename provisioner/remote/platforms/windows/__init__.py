@@ -134,10 +134,11 @@ class Windows(Platform):
         return WindowsFirewall(registry.read, registry.values, put_into_group)
 
     def findings(self, host: Host) -> List[Dict[str, str]]:
-        from provisioner.remote.platforms.windows import registry
+        from provisioner.remote.platforms.windows import calls, exposure, registry
         from provisioner.remote.platforms.windows.findings import findings
 
-        return findings(host, registry.read)
+        exposed = exposure.findings(host, registry.read, registry.values, calls.listening)
+        return findings(host, registry.read) + exposed
 
     def run(
         self, argv: List[str], timeout: float = 60.0, env: Optional[Dict[str, str]] = None, cwd: Optional[str] = None

@@ -169,6 +169,19 @@ def listeners() -> Dict[int, int]:
     return found
 
 
+def listening() -> List[Tuple[str, int]]:
+    """Return address and port of everything that listens, of either family."""
+    import ipaddress
+
+    found = []
+    for family, row, address, width, port in ((2, 24, 4, 4, 8), (23, 56, 0, 16, 20)):
+        table = _tcp_table(family)
+        for at in range(4, len(table) - row + 1, row):
+            where = ipaddress.ip_address(table[at + address : at + address + width])
+            found.append((str(where), int.from_bytes(table[at + port : at + port + 2], "big")))
+    return found
+
+
 def _tcp_table(family: int) -> bytes:
     """Return GetExtendedTcpTable's answer: a number of rows, and the rows."""
     helper, size = library("iphlpapi"), wintypes.DWORD(0)
