@@ -369,6 +369,47 @@ def test_a_program_that_does_not_end_is_ended_with_its_children(tmp_path: Path) 
         assert time.monotonic() < limit
 
 
+def undoing(world: World, **over: Any) -> Resource:
+    made = str(world.outside / "made")
+    params = {"argv": ["/bin/mkdir", made], "creates": made, "undo": ["/bin/rmdir", made]}
+    return make("command", **{**params, **over})
+
+
+@pytest.mark.parametrize("proof", ["creates", "unless"])
+def test_what_a_run_has_undone_before_it_was_ended_is_no_failure(proof: str, tmp_path: Path) -> None:
+    """The disk is full, or the power goes, between the undo and the marker."""
+    world = World(tmp_path)
+    made = str(world.outside / "made")
+    over = {} if proof == "creates" else {"creates": None, "unless": ["/bin/test", "-d", made]}
+    undoing(world, **over).ensure(world.host())
+    host = world.host()
+    host.marker.drop = lambda key: (tmp_path / "nothing").unlink()  # type: ignore[method-assign]
+    with pytest.raises(FileNotFoundError):
+        undoing(world, **over).remove(host)
+    assert not Path(made).exists()
+    assert [each["action"] for each in undoing(world, **over).traces(world.host())] == ["remove"]
+    assert "nothing to undo" in undoing(world, **over).remove(world.host())
+    assert world.host().marker.entries == {}
+
+
+def test_a_command_that_failed_can_be_torn_down(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    failing = {"argv": ["/bin/sh", "-c", f"touch {world.outside}/half; exit 3"]}
+    with pytest.raises(Failure, match="exit code 3"):
+        undoing(world, **failing).ensure(world.host())
+    undoing(world, **failing, undo=["/bin/sh", "-c", f"rm {world.outside}/half; rmdir /no/where"]).remove(world.host())
+    assert world.snapshot() == {}, "its undo was tried for what it had begun"
+
+
+def test_an_undo_that_fails_where_there_is_something_to_undo_is_a_failure(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    undoing(world).ensure(world.host())
+    write("made/theirs", "x")(world)
+    with pytest.raises(Failure, match="Directory not empty"):
+        undoing(world).remove(world.host())
+    assert undoing(world).traces(world.host()) != []
+
+
 def test_a_command_without_undo_leaves_nothing_to_remove(tmp_path: Path) -> None:
     world = World(tmp_path)
     made = str(world.outside / "made")

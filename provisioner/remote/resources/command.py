@@ -52,10 +52,21 @@ class Command(Resource):
     def remove(self, host: Host) -> str:
         if not host.marker.get(self.key):
             return ""
-        if self.params.get("undo"):
-            self._run(host, self.params["undo"])
+        done = self._undo(host, self.params["undo"]) if self.params.get("undo") else ""
         host.marker.drop(self.key)
-        return _shown(self.params.get("undo") or [])
+        return done
+
+    def _undo(self, host: Host, argv: List[str]) -> str:
+        """Undo what is there. Where nothing is (the command failed, or a run was ended after it had undone it), it is
+        tried for what may be left half-way, and that there is nothing to undo is no failure."""
+        there = self._done(host)
+        try:
+            self._run(host, argv)
+        except Failure as failure:
+            if there:
+                raise
+            return "there was nothing to undo (%s)" % failure.message
+        return _shown(argv)
 
     def _done(self, host: Host) -> bool:
         if self.params.get("creates"):
