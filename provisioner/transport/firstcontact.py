@@ -67,8 +67,8 @@ class FirstContact:
         """
         self._home.doing("sending the program")
         archive = program.archive_path()
-        self._send_program(archive)
         try:
+            self._send_program(archive)
             return self._on_what_is_there(archive)
         except BaseException:
             with suppress(Exception):  # it may be the connection that failed

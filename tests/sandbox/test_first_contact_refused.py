@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paramiko import SFTPClient
 
 from provisioner.engine.options import RunOptions
 from provisioner.engine.run import Run
 from provisioner.errors import HostFailed, ProvisionError
 from provisioner.inventory.model import Host, Inventory, RayOptions
 from provisioner.playbook.load import load_playbook
+from provisioner.transport import delivery
 from provisioner.transport.choice import Choice, Parcel
 from tests import interpreters
 
@@ -70,6 +72,21 @@ def test_a_home_that_can_not_be_written_to(bare: Make, archive: interpreters.Arc
     told = failure(host, managed(archive))
     assert "can't be written to the home folder of" in told.message
     assert "KiB are free there" in told.message
+
+
+def test_a_disk_that_gets_full_meanwhile_keeps_nothing_of_it(
+    bare: Make, archive: interpreters.Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = delivery.write
+
+    def half(sftp: SFTPClient, path: str, content: bytes) -> None:
+        write(sftp, path, content[: len(content) // 2])
+        raise OSError("it was cut short")
+
+    monkeypatch.setattr(delivery, "write", half)
+    host = bare()
+    assert "it was cut short" in failure(host, managed(archive)).message
+    assert not (host.home / ".provision").exists()
 
 
 @pytest.mark.parametrize(
