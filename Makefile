@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test test-fast lint audit fuzz load bench lock clean
+.PHONY: help setup demo demo-stop test test-fast lint audit fuzz load faults bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ fuzz: setup ## Anything at all as inventories, playbooks, messages and facts: 23
 
 load: setup ## 200 sandbox hosts in one apply, three of which fail in different ways
 	PROVISION_LOAD=200 $(BIN)/python -m pytest -q -s tests/sandbox/test_load.py
+
+faults: setup ## Hurt a run at each of its events, in six ways, and have the next one mend it: hours, and goes on where it was ended
+	$(BIN)/python -u -m tests.faults
 
 audit: setup ## Ask PyPI whether anything that is locked has a known hole
 	$(BIN)/python -m tests.audit

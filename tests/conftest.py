@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")  # how fast examples come says more about a machine with others on it than about them
 
-LONGEST_FIRST = ("winlab", "lab", "sandbox")
+LONGEST_FIRST = ("winlab", "lab", "faults", "sandbox")
 """Folders whose files take minutes: what is long and comes last keeps one process busy while the other is idle."""
 
 if sys.platform == "linux":
