@@ -66,6 +66,10 @@ class HostFailed(ProvisionError):
     exit_code = 3
 
 
+class NoTurn(HostFailed):
+    """It is another run's turn to change the cluster, or nobody can say whose it is."""
+
+
 class Unreachable(ProvisionError):
     """A host could not be reached, or would not let us in."""
 

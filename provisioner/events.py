@@ -55,10 +55,14 @@ class HostConnected(Event):
 
 @dataclass(frozen=True)
 class HostObserved(Event):
-    """All that differs on a host is known. In teardown: all that will be removed."""
+    """All that differs on a host is known. In teardown: all that will be removed.
+
+    ``again``: it was looked at before, and another run has changed it since.
+    """
 
     host: str
     differences: tuple[Difference, ...]
+    again: bool = False
 
 
 @dataclass(frozen=True)

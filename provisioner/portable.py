@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -27,6 +28,19 @@ def operator() -> str:
     except (OSError, KeyError, ImportError):  # an account without a name, as in some containers
         name = str(os.getuid()) if hasattr(os, "getuid") else "somebody"
     return f"{name}@{platform.node() or 'a machine without a name'}"
+
+
+def allow_open_files(wanted: int) -> None:
+    """Let this process have so many files and connections open, if the system lets us: macOS begins with 256."""
+    if WINDOWS:
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def put_in_place(aside: Path, final: Path) -> None:

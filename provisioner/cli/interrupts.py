@@ -18,7 +18,8 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGBREAK")
 class Interrupts:
     """A context manager: inside, signals that would end the program are counted.
 
-    The third one ends it on the spot: whatever should have heeded the others does not.
+    The third one ends it on the spot: whatever should have heeded the others does not. What is ignored when it begins
+    (in the background of a script) stays so.
     """
 
     def __init__(self) -> None:
@@ -29,7 +30,7 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         for name in SIGNALS:
             number = getattr(signal, name, None)
-            if number is not None:
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                 with suppress(ValueError):  # not in the main thread: whoever calls us there has handlers of its own
                     self._before[number] = signal.signal(number, self._heed)
         return self
@@ -49,7 +50,7 @@ class Interrupts:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Have an interrupt end a question to the user."""
+        """Have an interrupt end what is done meanwhile: a question to the user, or all that comes before the run."""
         self._asking = True
         try:
             yield

@@ -31,34 +31,34 @@ def run_verb(name: str, flags: Flags) -> int:
         InputError: before any host is contacted (with --json it is told in the document instead).
     """
     verb, begun = cast(Verb, name), time.monotonic()
-    try:
-        file, inventory, limit = _load(verb, flags)
-        run = _prepare(verb, inventory, limit, flags, begun)
-    except ProvisionError as error:
-        if not flags["as_json"]:
-            raise
-        return _told_as_json(verb, error)
-    except KeyboardInterrupt:
-        if not flags["as_json"]:
-            raise
-        return _told_as_json(verb, Stopped("interrupted before any host was contacted"))
-    with open_reports(
-        verb=verb, cluster=inventory.cluster, json=flags["as_json"], verbose=flags["verbose"],
-        secrets=inventory.secrets(),
-    ) as reports:  # fmt: skip
+    with Interrupts() as interrupts:
+        try:
+            with interrupts.asking():
+                file, inventory, limit = _load(verb, flags)
+                run = _prepare(verb, inventory, limit, flags, begun)
+        except ProvisionError as error:
+            if not flags["as_json"]:
+                raise
+            return _told_as_json(verb, error)
+        except KeyboardInterrupt:
+            if not flags["as_json"]:
+                raise
+            return _told_as_json(verb, Stopped("interrupted before any host was contacted"))
         chosen = limit or tuple(host.name for host in inventory.hosts)
-        reports.emit(RunStarted(0.0, verb, inventory.cluster, shown(file), chosen, reports.log))
-        for message, remedy in auth.remarks(inventory) if verb != "teardown" else ():
-            reports.emit(Notice(0.0, "", message, remedy))
-        with Interrupts() as interrupts:
+        with open_reports(
+            verb=verb, cluster=inventory.cluster, json=flags["as_json"], verbose=flags["verbose"],
+            secrets=inventory.secrets(),
+        ) as reports:  # fmt: skip
+            reports.emit(RunStarted(0.0, verb, inventory.cluster, shown(file), chosen, reports.log))
+            for message, remedy in auth.remarks(inventory) if verb != "teardown" else ():
+                reports.emit(Notice(0.0, "", message, remedy))
             ask = _asker(reports, interrupts, as_json=flags["as_json"])
             emit = _telling_aside(reports) if flags["as_json"] else reports.emit
             code: int = run.execute(emit, ask, reports.hide, lambda: interrupts.count)
-        if code == INTERRUPTED:
             _tell_of_ray(run, shown(file))
-        address = dashboard_address(inventory) if verb in ("apply", "rollback") and run.head_is_well() else ""
-        following = next_commands(verb, code, inventory, file, flags, run.may_be_repeated())
-        reports.emit(RunFinished(run.now(), verb, code, address, following, code == INTERRUPTED))
+            address = dashboard_address(inventory) if verb in ("apply", "rollback") and run.head_is_well() else ""
+            following = next_commands(verb, code, inventory, file, flags, run.may_be_repeated())
+            reports.emit(RunFinished(run.now(), verb, code, address, following, code == INTERRUPTED))
     return code
 
 
@@ -133,6 +133,8 @@ def _telling_aside(reports: Reports) -> Callable[[Event], None]:
 
 def _tell_of_ray(run: Any, inventory: str) -> None:
     """Say where Ray is stopped now: a run that was ended half-way may have stopped it to start it anew."""
+    if not run.stopping.is_set():
+        return
     stopped, unknown = run.stopped_rays()
     if stopped:
         again = f"`provision apply {inventory}` starts it"

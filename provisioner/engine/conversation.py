@@ -9,10 +9,12 @@ from provisioner.declaration import Declaration
 from provisioner.engine import remarks
 from provisioner.engine.census import UNSUPPORTED
 from provisioner.engine.ear import Ear
-from provisioner.engine.gates import Gate, Gates
+from provisioner.engine.gates import Gates
 from provisioner.engine.outcome import Outcome
+from provisioner.engine.seen import PURGE, Seen
 from provisioner.engine.shared import Shared
-from provisioner.errors import HostFailed, ProvisionError, Stopped
+from provisioner.engine.walk import Walk
+from provisioner.errors import HostFailed, NoTurn, ProvisionError, Stopped
 from provisioner.events import (
     Difference,
     Event,
@@ -30,14 +32,11 @@ Message = dict[str, Any]
 
 END_LIMIT = 60.0
 """Seconds for a host to say goodbye; it only has small things to tidy up."""
-PURGE = "Remove everything"
 FIRST_CONTACT = "First contact"
 STOP_LIMIT = 30.0
 """Seconds for a host to finish or undo what it is doing when the user wants the run ended."""
 OBSERVE_LIMIT = 120.0
 """Seconds for a host to look at everything it has been told."""
-HOUSEKEEPING = {"old_environments"}
-"""Resources that wait for others without being part of the outcome: nobody is told that their turn did not come."""
 
 
 class Conversation:
@@ -58,21 +57,15 @@ class Conversation:
         self._observer = observer
         self.gates = gates
         self.outcome = Outcome()
-        self._ear = Ear(run, declaration, self.outcome, self._emit)
+        self._ear = Ear(run, declaration, self.outcome, self._emit, self._look_again)
         self._line = self._ear.line
         self._doing = self._ear.doing
-        self._observed: dict[int, list[Message]] = {}
-        self._purged: list[Difference] = []
-        self._stops: list[str] = []
-        self._untidy = False
-        self._found_dropped: Message | None = None
         self._leaving = threading.Lock()
         self.host = declaration.host
         self.name = declaration.host.name
         self._slot = run.slots if self._is_limited() else threading.Semaphore()
+        self._walk = Walk(run, declaration, verb, gates, self._ear, self.outcome, self._slot)
         self.reached = False
-        self.cannot: list[str] = []
-        """Why this host can do nothing of the kind, whatever happens meanwhile, and what to do instead."""
         self.ray = ""
         """Whether Ray runs there now that the run was stopped: runs, stopped, unknown, or "" if there never was any."""
         self.through = threading.Event()
@@ -86,6 +79,9 @@ class Conversation:
                 self._converse()
             except Stopped:
                 self._break_off()
+        except NoTurn as refusal:
+            self.outcome.busy = self._run.turn.busy
+            self.outcome.skip(refusal.message, refusal.remedy)
         except ProvisionError as error:
             self.outcome.fail(error)
         except Exception as error:
@@ -93,41 +89,60 @@ class Conversation:
         finally:
             self._leave()
 
+    @property
+    def silence(self) -> float:
+        """Seconds since the host gave a sign of life."""
+        return self._line.silence
+
     def wake(self) -> None:
         """Have the conversation look at gates and decisions again."""
         self._line.wake()
+
+    @property
+    def _seen(self) -> Seen:
+        return self._walk.seen
+
+    @property
+    def cannot(self) -> list[str]:
+        """Why this host can do nothing of the kind, whatever happens meanwhile, and what to do instead."""
+        return self._seen.cannot
 
     def _converse(self) -> None:
         try:
             with self._slot:
                 self._open()
-                differences = self._observe()
+                self._observe()
         except NothingThere:
             self._speak_for_it()
             return
-        if self._has_turn(differences):
+        if self._has_turn():
             if self._run.turn.is_outdated(self.name):
                 self._line.wait(lambda: self._slot.acquire(blocking=False))
                 try:
-                    differences = self._observe_again()
+                    self._observe_again()
                 finally:
                     self._slot.release()
                     self._run.wake_all()
-            self._propose(differences)
-            self._act(differences)
+            self._propose()
+            self._act()
 
-    def _has_turn(self, differences: tuple[Difference, ...]) -> bool:
+    def _has_turn(self) -> bool:
         """Wait until it is settled whose turn it is to change something; tells whether the run may go on."""
-        turn = self._run.turn
-        wants = bool(differences or self._untidy) and not self.cannot
-        turn.observed(self.name, wants and self._verb != "check" and not self._observer)
-        self._line.wait(turn.is_settled)
+        turn, works = self._run.turn, self._verb != "check" and not self._observer
+        wants = bool(self._seen.differences or self._seen.untidy)
+        turn.observed(self.name, wants and works and not self.cannot)
+        idle = works and not wants and not self.cannot and self._verb != "teardown"
+        self._line.wait(lambda: turn.is_settled() or (idle and self._is_done()))
         if turn.refusal is None:
             return True
         if not self._observer:
             self.outcome.busy = turn.busy
             self.outcome.skip(*turn.refusal)
         return False
+
+    def _is_done(self) -> bool:
+        """Tell whether this host, with nothing to do, needs nobody any more and is needed by nobody."""
+        return self._walk.passes_idle() and self._is_limited() and self._run.turn.may_leave(self.name)
 
     def _speak_for_it(self) -> None:
         """Say what there is to say of a host that has nothing of ours, and no Python to say it with."""
@@ -147,13 +162,19 @@ class Conversation:
         wishes = self._run.options.wishes(self._verb)
         hello = {**self._declaration.hello, "run": self._run.number, "operator": operator, **wishes}
         choice = self._run.choice(self.host, self._doing)
+        self._run.turn.looking(self.name)
         session = open_session(self._run.connector, target, become, hello, choice, self._doing)
-        self.reached = True
-        self._line.connect(session)
-        self._run.opened(self.name, session, self._line.send)
+        with self._leaving:
+            if self.finished.is_set():  # given up meanwhile
+                session.close()
+                raise Stopped("stopped")
+            self.reached = True
+            self._line.connect(session)
+            self._run.opened(self.name, session, self._line.send)
 
-    def _observe(self) -> tuple[Difference, ...]:
+    def _observe(self) -> None:
         facts = self._line.expect("facts", OBSERVE_LIMIT)["facts"]
+        self._run.turn.looks()
         self._emit(HostConnected(self._run.now(), self.name, facts))
         self._notice(remarks.about_clock(facts))
         self._notice(remarks.about_leaving(facts, self._verb, self._run.options.verb))
@@ -163,41 +184,49 @@ class Conversation:
                 self._emit(Notice(self._run.now(), "", *UNSUPPORTED))
         observed = self._line.expect("observed", OBSERVE_LIMIT)
         self._tell_findings(observed.get("findings") or [])
-        return self._compared(observed)
+        self._take_note(observed)
 
-    def _observe_again(self) -> tuple[Difference, ...]:
+    def _observe_again(self) -> None:
         """Look again: what was seen before another run ended may be true no more."""
         self._doing("looking again")
         self._line.send({"type": "observe"})
-        self._observed.clear()
-        self.outcome.counts["ok"] = 0
-        return self._compared(self._line.expect("observed", OBSERVE_LIMIT))
+        self._take_note(self._line.expect("observed", OBSERVE_LIMIT))
 
-    def _compared(self, observed: Message) -> tuple[Difference, ...]:
-        """Take note of what a host says of itself; returns what is not as declared."""
-        found = []
-        for row in observed["tasks"]:
-            self._observed.setdefault(row["play"], []).append(row)
-            found += [Difference(self.name, row["task"], **difference) for difference in row["differences"]]
-            if not row["differences"]:
-                self.outcome.count("ok")
-        self._purged = [Difference(self.name, PURGE, **each) for each in observed.get("purged") or []]
-        differences = (*found, *self._purged)
-        self._emit(HostObserved(self._run.now(), self.name, differences))
-        self.cannot = observed.get("cannot") or []
-        self._untidy = bool(observed.get("untidy"))
-        self._found_dropped = observed.get("dropped")
-        self._stops = [each.stops for each in differences if each.stops]
-        return differences
+    def _take_note(self, observed: Message) -> None:
+        """Take note of what a host says of itself, and tell the user what is not as declared, if that is news."""
+        before, self._walk.seen = self._seen, Seen(self.name, observed)
+        self.outcome.counts["ok"] = self._seen.good
+        if not before or before.differences != self._seen.differences:
+            self._emit(HostObserved(self._run.now(), self.name, self._seen.differences, again=bool(before)))
 
-    def _propose(self, differences: tuple[Difference, ...]) -> None:
+    def _look_again(self, observed: Message) -> None:
+        """Take note of what a host says that had to wait for another run's program before it could begin.
+
+        Raises:
+            HostFailed: it would stop what nobody was asked about.
+        """
+        before = self._seen.stops
+        self._take_note(observed)
+        more = [each for each in self._seen.stops if each not in before]
+        if more and not self._run.options.yes:
+            raise HostFailed(
+                f"another run has worked here meanwhile, and {more[0]} would be stopped now, which you were not asked",
+                remedy="run the same command again",
+            )
+
+    def _propose(self) -> None:
         """Have the user asked about what would be stopped."""
         if self._observer:
             self._run.consent.settle(self.name)
             return
-        if self._found_dropped:
-            self._run.found_dropped(self._found_dropped)
-        self._run.consent.settle(self.name, differences if self._verb == "teardown" else _stopping(differences))
+        if self._seen.dropped:
+            self._run.found_dropped(self._seen.dropped)
+        self._run.consent.settle(self.name, self._to_be_agreed())
+
+    def _to_be_agreed(self) -> tuple[Difference, ...]:
+        """Return what the user is asked about before it is done."""
+        every = self._verb == "teardown"
+        return tuple(each for each in self._seen.differences if every or each.stops)
 
     def _tell_findings(self, findings: list[Message]) -> None:
         for each in remarks.worth_telling(findings, self._verb):
@@ -208,90 +237,38 @@ class Conversation:
         if told:
             self._emit(Notice(self._run.now(), self.name, *told))
 
-    def _act(self, differences: tuple[Difference, ...]) -> None:
+    def _act(self) -> None:
         if self._verb == "check" or self._observer:
-            self.outcome.pending = bool(differences) and self._verb == "check" and not self._observer
+            self.outcome.pending = bool(self._seen.differences) and self._verb == "check" and not self._observer
             self._pass_all_gates(good=True)
-            self._stay()
-            self._end()
-            return
-        if (self._verb == "teardown" and differences) or _stopping(differences):
-            self._doing("waiting for your word")
-            self._line.wait(lambda: self._run.consent.decision is not None)
-            if not self._run.consent.decision:
-                self.outcome.refused = True
-                stopped = ", ".join(sorted({difference.stops for difference in differences if difference.stops}))
-                self.outcome.skip(
-                    f"nothing was done: {stopped or 'things'} would be stopped", "run again and agree, or add --yes"
-                )
-                return
-        if self.cannot:
+        elif not self._is_agreed():
+            self.outcome.refused = True
+            stopped = ", ".join(sorted(set(self._seen.stops)))
+            self.outcome.skip(
+                f"nothing was done: {stopped or 'things'} would be stopped", "run again and agree, or add --yes"
+            )
+        elif self.cannot:
             self.outcome.fail(HostFailed(self.cannot[0], remedy=self.cannot[1]))
         else:
-            self._walk()
+            self._walk.walk()
         self._pass_all_gates(good=False)  # whatever was not come to; others wait for it while the head stays
         self._stay()
+        if self._run.stopping.is_set() and self._walk.undone():
+            raise Stopped("stopped")
         self._end()
 
-    def _walk(self) -> None:
-        """Go through the plays in order, each behind its gate."""
-        plays = list(enumerate(self._declaration.plays))
-        for index, play in reversed(plays) if self._verb == "teardown" else plays:
-            housekeeping = self._is_housekeeping(index)
-            if housekeeping and not self._is_due(index):
-                self.gates.through(play, self.name, good=True)
-                continue
-            if self._gate(index, play) is Gate.SHUT:
-                if self._run.stopping.is_set():
-                    self._note_undone()
-                    return
-                for row in self._observed.get(index, []):
-                    if row["differences"]:
-                        self.outcome.count("skipped")
-                if not housekeeping:
-                    self.outcome.skip(*self.gates.refuse(play))
-                return
-            good = not self._is_due(index) or self._work(index)
-            self.gates.through(play, self.name, good)
-            if not good and self._verb != "teardown":
-                return
-
-    def _gate(self, index: int, play: str) -> Gate:
-        """Wait until the play's gate has opened, or is known to stay shut."""
-        stops = any(difference["stops"] for row in self._observed.get(index, []) for difference in row["differences"])
-        if self.gates.state(play, stops) is Gate.WAITING:
-            self._doing(f"waiting for its turn: {play}")
-            self._line.wait(lambda: self.gates.state(play, stops) is not Gate.WAITING)
-        return self.gates.state(play, stops)
-
-    def _is_due(self, index: int) -> bool:
-        if any(row["differences"] for row in self._observed.get(index, [])):
-            return True
-        tasks = self._declaration.hello["plays"][index]["tasks"]
-        wants_change = any(task["when"].get("changed") for task in tasks)
-        return self._verb in ("apply", "rollback") and wants_change and self._run.changed.is_set()
-
-    def _is_housekeeping(self, index: int) -> bool:
-        """Tell whether a play does nothing that anybody would miss."""
-        tasks = self._declaration.hello["plays"][index]["tasks"]
-        return all(task["resource"] in HOUSEKEEPING for task in tasks)
+    def _is_agreed(self) -> bool:
+        """Wait for the user's word, if anything is to be stopped; True, too, if the run ends before it is given."""
+        if self._to_be_agreed():
+            self._doing("waiting for your word")
+            self._line.wait(lambda: self._run.consent.decision is not None or self._run.stopping.is_set())
+        return self._run.consent.decision is not False or not self._to_be_agreed()
 
     def _is_limited(self) -> bool:
         """Tell whether this counts as one of the hosts worked on at once: not if others wait for its answers (the
         head, the mirror) or for its end (a dropped host), for they hold their slots meanwhile."""
         answers = self.host.role == "head" or self.name == self._run.mirror.name
         return not answers and self._verb == self._run.options.verb
-
-    def _work(self, index: int) -> bool:
-        self._line.wait(lambda: self._slot.acquire(blocking=False))
-        try:
-            self._ear.work(self._declaration.plays[index])
-            self._line.send({"type": "play", "index": index, "changed": self._run.changed.is_set()})
-            return bool(self._line.expect("played", None)["ok"])
-        finally:
-            self._ear.work("")
-            self._slot.release()
-            self._run.wake_all()
 
     def _stay(self) -> None:
         """The head stays to answer until every other host is finished, the mirror while any may want files."""
@@ -312,39 +289,27 @@ class Conversation:
         self._line.send({"type": "end", "clean": clean, "purge": self._run.options.purge})
         self._line.expect("bye", None if purge else END_LIMIT)
         seconds = self._ear.end()
-        if purge and self._purged:
-            done = ", ".join(f"{each.what}: {each.before}" for each in self._purged)
+        if purge and self._seen.purged:
+            done = ", ".join(f"{each.what}: {each.before}" for each in self._seen.purged)
             self.outcome.count("changed")
             self._emit(TaskFinished(self._run.now(), self.name, PURGE, PURGE, "changed", seconds, f"removed {done}"))
 
     def _break_off(self) -> None:
-        """Have the host finish or undo what it is doing, because the user wants the run ended, and say how it is."""
+        """Have the host finish or undo what it is doing, because the run ends before its time, and say how it is."""
         self._ear.may_stop = False
-        self.ray = "unknown" if self._stops else ""
+        self.ray = "unknown" if self._seen.stops else ""
         try:
             if self.reached:
                 self._line.send({"type": "stop"})
                 told = self._line.expect("stopped", STOP_LIMIT)
-                self.ray = told["ray"] or ("stopped" if self._stops else "")
+                self.ray = told["ray"] or ("stopped" if self._seen.stops else "")
         finally:
-            self._note_undone()
-
-    def _note_undone(self) -> None:
-        """Count what was to be done and is not."""
-        rows = [(play, row) for play, rows in sorted(self._observed.items()) for row in rows if row["differences"]]
-        undone = [row["task"] for play, row in rows if (play, row["task"]) not in self._ear.done]
-        for _ in undone:
-            self.outcome.count("skipped")
-        if undone and self._verb != "check":
-            more = f" and {len(undone) - 1} more" if undone[1:] else ""
-            self.outcome.skip(f"stopped before {undone[0]!r}{more} was done")
-        elif not self._observed:
-            self.outcome.skip("stopped before it was looked at")
+            self._walk.note_undone()
 
     def abandon(self) -> None:
         """Give it up where it is, from another thread: it answers no more, or the user does not want to wait."""
         if not self.finished.is_set():
-            self.ray = "unknown" if self._stops else ""
+            self.ray = "unknown" if self._seen.stops else ""
             told = "stopped, and not known how far it came" if self.reached else "stopped before it was reached"
             self.outcome.skip(told)
             self._leave()
@@ -383,7 +348,3 @@ class Conversation:
     def _emit(self, event: Event) -> None:
         if not self._observer:
             self._run.emit(event)
-
-
-def _stopping(differences: tuple[Difference, ...]) -> tuple[Difference, ...]:
-    return tuple(difference for difference in differences if difference.stops)

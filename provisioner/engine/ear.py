@@ -34,15 +34,24 @@ class Ear:
         declaration: what this host is told.
         outcome: what becomes of it.
         emit: takes events about it.
+        look_again: takes what the host says when it looked again before it began to work.
     """
 
-    def __init__(self, run: Shared, declaration: Declaration, outcome: Outcome, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        run: Shared,
+        declaration: Declaration,
+        outcome: Outcome,
+        emit: Callable[[Event], None],
+        look_again: Callable[[Message], None],
+    ) -> None:
         self._run = run
         self._declaration = declaration
         self._host = declaration.host
         self.name = declaration.host.name
         self._outcome = outcome
         self._emit = emit
+        self._look_again = look_again
         manners = Manners(self._host.role, run.names, len(declaration.plays))
         self.line = Line(self.name, manners, self.take, self.watch)
         self._questions = Questions(run.answer, self._host, self.line.send)
@@ -170,6 +179,11 @@ class Ear:
 
     def _on_detour(self, message: Message) -> None:
         self._run.mirror.detour(self.name, message["reason"])
+
+    def _on_observed(self, message: Message) -> None:
+        if not self._working:
+            raise HostFailed("the host says what differs, and was not asked")
+        self._look_again(message)
 
     def _on_need(self, message: Message) -> None:
         self._deliveries.need(message)

@@ -60,6 +60,11 @@ class Line:
         assert self._session is not None
         return self._session
 
+    @property
+    def silence(self) -> float:
+        """Seconds since the host gave a sign of life; 0 before it was reached."""
+        return time.monotonic() - self._session.wire.last_heard if self._session else 0.0
+
     def send(self, message: Message) -> None:
         """Send one message; Unreachable if the connection is gone."""
         self._manners.sent(message)

@@ -135,7 +135,7 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
         "play": _whole, "task": _text, "state": _one_of("started", "changed", "failed", "skipped"),
         "seconds": _maybe(_seconds), "message": _maybe(_text), "remedy": _maybe(_text),
     },
-    "played": {"index": _whole, "ok": _flag},
+    "played": {"index": _whole, "ok": _flag, "again": _maybe(_flag)},
     "proven": {
         "host": _word, "error": _maybe(_text), "hostname": _maybe(_text), "os": _maybe(_text), "ray": _maybe(_text),
         "python": _maybe(_text), "seconds": _maybe(_seconds),

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from provisioner.errors import HostFailed
+from provisioner.errors import HostFailed, NoTurn
 
 CONNECT_LIMIT = 180.0
 """Seconds without progress until the mirror is there, which may be as bare as the others: to wait is quicker than to
@@ -79,6 +79,9 @@ class Mirror:
 
         Returns:
             ``name``, ``address``, ``port``, ``token``, and the ``files`` (sha256) that are there, or soon will be.
+
+        Raises:
+            NoTurn: nothing may be sent anywhere.
         """
         name = self.name
         if name is None or not self.serves(asker) or self._is_recovering():
@@ -93,6 +96,8 @@ class Mirror:
             port = self._ask(name, "hold", order, HOLD_LIMIT, CONNECT_LIMIT)
             if not isinstance(port, int) or not 1 <= port <= 65535:
                 raise HostFailed("it does not say on which port")
+        except NoTurn:
+            raise
         except HostFailed as failure:
             self._failed = time.monotonic()
             self._tell_once(name, f"it hands no files to the other hosts, they get them from here: {failure.message}")

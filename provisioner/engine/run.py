@@ -39,6 +39,8 @@ from provisioner.transport.target import Target
 
 UNDROPPED_LIMIT = 580.0
 """Seconds for a host that was dropped from the inventory to be taken down; the head, which asks, waits for 600."""
+OPEN_FILES = 256
+"""Files and connections of our own, beside two for each host."""
 
 
 class Run:
@@ -77,6 +79,7 @@ class Run:
         self.switchboard = Switchboard()
         self.changed = threading.Event()
         self.stopping = threading.Event()
+        self.why_stopping = ""
         self.who = portable.operator()
         self._lock = threading.Lock()
         self._dropped: dict[str, tuple[dict[str, Any], Conversation]] = {}
@@ -90,6 +93,7 @@ class Run:
         self._conversations = [
             Conversation(self, declaration, options.verb, gates, observer) for declaration, observer in told
         ]
+        self._head = next((talk for talk in self._conversations if talk.host.role == "head"), None)
         for talk in self._conversations:
             self._introduce(talk)
 
@@ -112,18 +116,26 @@ class Run:
         self._storage = Storage(self._inventory)
         self._between = Between(self._inventory.hosts, self.switchboard.ask, hide, self.options.verb)
         self._authority = Authority(self._inventory, self.switchboard.ask, hide)
+        portable.allow_open_files(OPEN_FILES + 2 * len(self._conversations))
         stop = Stop(self, interruptions)
         for talk in self._conversations:
             self._start(talk)
         if self.options.verb != "check" and self.consent.decision is None:
             stop.wait(self.consent.ready)
-            stopping = () if stop.begun else self.consent.question()
-            granted = confirm(stopping) if stopping else True
+            stopping = () if self.stopping.is_set() else self.consent.question()
+            granted = self._ask_user(confirm, stopping) if stopping else True
             stop.look()
             self.consent.decide(granted and not stop.begun)
         stop.wait_for_all()
         self.connector.close()
         return INTERRUPTED if stop.begun else exit_code([talk.outcome for talk in self.all()])
+
+    def _ask_user(self, confirm: Callable[[tuple[Difference, ...]], bool], stopping: tuple[Difference, ...]) -> bool:
+        self.turn.tell(asks=True)
+        try:
+            return confirm(stopping)
+        finally:
+            self.turn.tell(asks=False)
 
     def emit(self, event: Event) -> None:
         self._emit(event)
@@ -180,6 +192,10 @@ class Run:
     def tell_now(self, message: str, remedy: str) -> None:
         """Tell the user something about the run that can't wait."""
         self._emit(Notice(self.now(), "", message, remedy, urgent=True))
+
+    def may_begin(self) -> bool:
+        """Tell whether it is certain that this run still has the turn."""
+        return self.turn.is_certain(self._head.silence if self._head else 0.0)
 
     def others_finished(self, name: str) -> bool:
         return all(talk.finished.is_set() for talk in self.all() if talk.name != name)
@@ -270,7 +286,17 @@ class Run:
     def _turn(self, hosts: list[str]) -> Turn:
         head = self._inventory.head.name if self.options.verb != "check" else None
         timeout, ask = self.options.lock_timeout, self.switchboard.ask
-        return Turn(head, hosts, timeout, ask, self.tell_now, self.wake_all)
+        return Turn(head, hosts, timeout, ask, self.tell_now, self.wake_all, self._lose_turn)
+
+    def _lose_turn(self, reason: str) -> None:
+        """Begin nothing more now that nobody keeps other runs out, unless all is done anyway."""
+        head = self._inventory.head.name
+        if self.stopping.is_set() or self.others_finished(head):
+            return
+        self.why_stopping = f": {head}, which kept other runs out, was lost"
+        told = f"stopping: {head}, which keeps other runs out, is lost ({reason}): each host finishes or undoes"
+        self.tell_now(f"{told} its current step, no other is begun", "run the same command again")
+        self.begin_to_stop()
 
     def _gates(self, told: list[Declaration], verb: Verb) -> Gates:
         hosts: dict[str, set[str]] = {play: set() for play in self._order}

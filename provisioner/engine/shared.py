@@ -73,7 +73,9 @@ class Shared(Protocol):
     who: str
     """Who runs this, and on which machine."""
     stopping: threading.Event
-    """Set when the user wants the run ended: what is being done is finished, and nothing else is begun."""
+    """Set when the run is ended before its time: what is being done is finished, and nothing else is begun."""
+    why_stopping: str
+    """What a host that was not finished says of the reason, if that is not the user."""
 
     def emit(self, event: Event) -> None:
         """Tell the reports."""
@@ -103,6 +105,9 @@ class Shared(Protocol):
     def opened(self, name: str, session: Session, send: Callable[[dict[str, Any]], None]) -> None:
         """Note the connection to a host, through which tunnels go, and how it is asked others' questions."""
 
+    def may_begin(self) -> bool:
+        """Tell whether it is certain that this run still has the turn."""
+
     def others_finished(self, name: str) -> bool:
         """Tell whether every conversation but that host's has ended."""
 
@@ -110,7 +115,7 @@ class Shared(Protocol):
         """Tell whether no conversation but that host's has any more work to do."""
 
     def is_stopped(self, host: Host) -> bool:
-        """Tell whether the user wants the run ended and a host is needed by no other one any more."""
+        """Tell whether the run is ended before its time and a host is needed by no other one any more."""
 
     def wake_all(self) -> None:
         """Have every conversation look at what it waits for."""

@@ -1,4 +1,5 @@
-"""The end of a run that the user wants ended: in good order when asked once, at once when asked twice."""
+"""The end of a run before its time: in good order when the user asks once, at once when asked twice. A run that lost
+its turn ends in good order, too."""
 
 from __future__ import annotations
 
@@ -18,6 +19,9 @@ HEAD_LIMIT = 5.0
 
 class Stoppable(Protocol):
     """A run, as far as it is ended here."""
+
+    stopping: threading.Event
+    """Set when nothing more may begin on any host."""
 
     def all(self) -> Sequence[Conversation]:
         """Return every conversation that was begun."""
@@ -41,16 +45,14 @@ class Stop:
         self._run = run
         self._interruptions = interruptions
         self._since = 0.0
-
-    @property
-    def begun(self) -> bool:
-        return self._since > 0
+        self.begun = False
+        """Whether the user wants it ended."""
 
     def wait(self, event: threading.Event) -> bool:
         """Wait for an event; returns False when the run was ended before."""
         while not event.wait(portable.POLL):
             wanted = self.look()
-            if wanted > 1 or (self.begun and self._is_over()):
+            if wanted > 1 or (self._since and self._is_over()):
                 return False
         self.look()
         return True
@@ -60,6 +62,8 @@ class Stop:
         wanted = self._interruptions()
         if wanted and not self.begun:
             self._begin()
+        if self._run.stopping.is_set():
+            self._since = self._since or time.monotonic()
         return wanted
 
     def wait_for_all(self) -> None:
@@ -69,7 +73,7 @@ class Stop:
                 return
 
     def _begin(self) -> None:
-        self._since = time.monotonic()
+        self.begun, self._since = True, time.monotonic()
         self._run.tell_now(
             f"stopping: each host finishes or undoes its current step (within {STOP_LIMIT:.0f} s), no other is begun",
             "once more Ctrl-C ends it at once",

@@ -18,13 +18,15 @@ CONNECT_LIMIT = 30.0
 """Seconds without progress to wait for the asked host to be there at all."""
 CONNECT_MOST = 1800.0
 """Seconds to wait for it however it gets on."""
+MOST = 48
+"""Questions to one host that may be open at once; it refuses more than 64."""
 
 
 class Switchboard:
     """Knows who can be asked, and lets equal questions that are asked at the same time share one answer."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._lines: dict[str, Future[Callable[[Message], None]]] = {}
         self._pending: dict[int, tuple[str, Future[Any]]] = {}
         self._shared: dict[str, Future[Any]] = {}
@@ -56,6 +58,8 @@ class Switchboard:
         for future in pending:
             if not future.done():
                 future.set_exception(failure)
+        with self._lock:
+            self._lock.notify_all()
 
     def ask(self, host: str, what: str, args: Any, timeout: float, connect: float = CONNECT_LIMIT) -> Any:
         """Return a host's answer.
@@ -69,7 +73,9 @@ class Switchboard:
         self._await(host, connect)
         key = json.dumps([host, what, args], sort_keys=True)
         try:
-            return self._put(host, key, what, args).result(timeout)
+            begun = time.monotonic()
+            future = self._put(host, key, what, args, timeout)
+            return future.result(max(0.0, timeout - (time.monotonic() - begun)))
         except NoAnswer:
             raise HostFailed(f"{host} did not answer within {timeout:.0f} s") from None
         finally:
@@ -92,6 +98,7 @@ class Switchboard:
         """Take the answer that came from a host."""
         with self._lock:
             _, future = self._pending.pop(message.get("id", -1), ("", None))
+            self._lock.notify_all()
         if future is None or future.done():
             return
         if "error" in message:
@@ -99,8 +106,15 @@ class Switchboard:
         else:
             future.set_result(message.get("value"))
 
-    def _put(self, host: str, key: str, what: str, args: Any) -> Future[Any]:
+    def _has_room(self, host: str) -> bool:
+        """Tell whether a host may be asked one more; one that is gone may, for it answers nothing."""
+        open_now = [number for number, (asked, future) in self._pending.items() if asked == host and not future.done()]
+        return len(open_now) < MOST
+
+    def _put(self, host: str, key: str, what: str, args: Any, limit: float) -> Future[Any]:
         with self._lock:
+            if not self._lock.wait_for(lambda: key in self._shared or self._has_room(host), limit):
+                raise NoAnswer
             if key in self._shared:
                 return self._shared[key]
             self._number += 1

@@ -8,7 +8,9 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Callable, List
+
+    from provisioner.remote.host import Host
 
 STEP_LIMIT = 25.0
 """Seconds that the step which is being done gets to be finished when the user wants the run ended."""
@@ -17,6 +19,10 @@ BREAK_LIMIT = 1.0
 LEAVE_LIMIT = 60.0
 """Seconds after which the program is gone for certain: what it holds keeps others from working here. A node that was
 stopped is started meanwhile."""
+
+
+RAY_LIMIT = 3.0
+"""Seconds to find out whether Ray runs, where somebody waits for the end."""
 
 
 class Steps:
@@ -80,6 +86,29 @@ def break_off() -> None:
 
     finish()
     end_children()
+
+
+def ray_state(host: Host) -> str:
+    """Return whether Ray runs there now: runs, stopped, or nothing if there is none of ours, or the machine is too busy
+    to say."""
+    from provisioner.remote import service
+
+    if service.UNFINISHED:
+        return "runs"  # it will in a moment
+    found: List[str] = []
+
+    def look() -> None:
+        try:
+            state = host.service_manager.observe(host, service.service_name(host))
+        except Exception:
+            return
+        if state["active"] or state["defined"] is not None:
+            found.append("runs" if state["active"] else "stopped")
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(RAY_LIMIT)
+    return found[0] if found else ""
 
 
 def lost() -> None:

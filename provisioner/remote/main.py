@@ -7,13 +7,14 @@ import sys
 import threading
 import time
 
-from provisioner.remote import resource, turn
-from provisioner.remote.ending import Steps, heed_signals, lost
+from provisioner.remote import turn
+from provisioner.remote.ending import Steps, heed_signals, lost, ray_state
 from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.hello import AGAIN, check_hello
 from provisioner.remote.host import Host
 from provisioner.remote.platforms import current
 from provisioner.remote.platforms.base import PASSING
+from provisioner.remote.task import Task
 from provisioner.remote.wire import Wire
 
 TYPE_CHECKING = False
@@ -29,25 +30,6 @@ ANSWER_WAIT = 30.0
 """Seconds for the controller to say which cluster this is about, before another host can be answered."""
 
 
-class Task:
-    """A task of the declaration on this host, with what was observed for it."""
-
-    def __init__(self, declared: Message) -> None:
-        self.name: str = declared["name"]
-        self.when: Message = declared.get("when") or {}
-        self.resource = resource.create(declared["resource"], declared["params"])
-        self.differences: List[Dict[str, str]] = []
-        self.orphan = bool(declared.get("orphan"))
-
-    def applies(self, facts: Message) -> bool:
-        """Tell whether the conditions on the machine hold (``changed`` is judged when the task's turn comes)."""
-        return all(
-            facts.get(name) in (wanted if isinstance(wanted, list) else [wanted])
-            for name, wanted in self.when.items()
-            if name != "changed"
-        )
-
-
 class Conversation:
     """Answers one controller, once."""
 
@@ -55,7 +37,8 @@ class Conversation:
         self.wire = Wire(self.answer, lost, self.stop)
         self.plays: List[List[Task]] = []
         self.mode = "check"
-        self._begun = time.monotonic()
+        self._looked = time.monotonic()
+        self._outdated = False
         self._steps = Steps()
         self._turn = turn.Turn(lambda: self.wire.heard)
         self._locking = threading.Lock()
@@ -77,12 +60,13 @@ class Conversation:
         self.facts = dict(self.host.platform.facts(), root=self.host.root, manager=self.host.service_manager.kind)
         self.wire.send({"type": "facts", "facts": self.facts})
         self._hello = hello
-        self.observe()
+        self._tell(self.observe())
         self._observed.set()
         self.obey()
 
-    def observe(self) -> None:
-        """Look at every task at once; one that can't be observed ends the conversation."""
+    def observe(self) -> List[Message]:
+        """Look at every task at once, and return what differs; one that can't be observed ends the conversation."""
+        self._looked = time.monotonic()
         self.plays = [[Task(task) for task in play["tasks"]] for play in self._hello["plays"]]
         self._adopt_orphans()
         rows = []
@@ -96,17 +80,21 @@ class Conversation:
                 if "changed" in task.when and self.mode != "teardown":
                     task.differences = []  # what only follows another change is no difference by itself
                 rows.append({"play": number, "task": task.name, "differences": task.differences})
-        shared = self.host.shared
+        return rows
+
+    def _tell(self, rows: List[Message]) -> None:
+        self._told, shared = rows, self.host.shared
         told = {"type": "observed", "tasks": rows, "dropped": shared.get("dropped"), "cannot": shared.get("cannot")}
         self.wire.send(dict(told, findings=self._findings(), purged=self._purged(), untidy=self._is_untidy()))
 
-    def _observe_again(self) -> None:
+    def _observe_again(self) -> List[Message]:
         """Look as if for the first time: another run has worked here meanwhile."""
+        self._outdated = False
         fresh = Host(self.host.platform, self.wire, self._hello)
         if "handout" in self.host.shared:
             fresh.shared["handout"] = self.host.shared["handout"]
         self.host = fresh
-        self.observe()
+        return self.observe()
 
     def _is_untidy(self) -> bool:
         """Tell whether a teardown would tidy up here, even where no task has anything to undo."""
@@ -163,7 +151,7 @@ class Conversation:
                 self._finish(message)
                 return
             if message["type"] == "observe":
-                self._observe_again()
+                self._tell(self._observe_again())
                 continue
             if message["type"] != "play":
                 raise Failure("the controller wants %r, which this program does not know" % str(message["type"])[:40])
@@ -171,7 +159,19 @@ class Conversation:
             if type(index) is not int or not 0 <= index < len(self.plays):
                 raise Failure("the controller wants play %s, of which it said nothing" % str(index)[:40], AGAIN)
             self._lock(turn.LOCK_WAIT)
-            self.play(index, bool(message.get("changed")))
+            if self._is_as_told():
+                self.play(index, bool(message.get("changed")))
+            else:
+                self.wire.send({"type": "played", "index": index, "ok": True, "again": True})
+
+    def _is_as_told(self) -> bool:
+        """Tell whether the controller decided on what is true; if another run came in between, it is told anew."""
+        if not self._outdated:
+            return True
+        before, now = self._told, self._observe_again()
+        if now != before:
+            self._tell(now)
+        return now == before
 
     def play(self, index: int, changed: bool) -> None:
         tasks = self.plays[index]
@@ -227,18 +227,25 @@ class Conversation:
                 return None
             before = self._turn.take(self.host, wait)
             self.host.marker.load()
+            own = time.monotonic() - self._looked
+            self._outdated = self._turn.waited or turn.is_stale(before, own, own, slack=0.0)
             return before
 
     def _take_turn(self, args: Message) -> Message:
         """Have the whole run's turn on the cluster, or say who has it; see engine/turn.py."""
-        own = time.monotonic() - self._begun
+        if not self._observed.wait(ANSWER_WAIT):
+            return {"looking": True}
+        if "asks" in args:
+            self._turn.tell(bool(args["asks"]))
+        own = time.monotonic() - self._looked
         if self._turn.held:
-            return {"stale": False}
+            return {"stale": self._outdated}
         try:
             before = self._lock(float(args["wait"]))
         except turn.Busy as busy:
             return {"holder": turn.told(busy.note)}
-        return {"stale": turn.is_stale(before, float(args["age"]), own)}
+        self._outdated = self._outdated or turn.is_stale(before, float(args["age"]), own)
+        return {"stale": self._outdated}
 
     def stop(self, halt: bool) -> None:
         """End in good order, as soon as what is being done now is done, or undone; ``halt``: only begin nothing more,
@@ -250,7 +257,7 @@ class Conversation:
 
         def look() -> None:
             nonlocal ray
-            ray = self._ray()
+            ray = ray_state(self.host) if self._greeted.is_set() else ""
 
         cut = self._steps.stop(look)
         if not cut:
@@ -262,23 +269,6 @@ class Conversation:
         self.wire.send({"type": "stopped", "cut": cut, "ray": ray})
         os._exit(0)
 
-    def _ray(self) -> str:
-        """Return whether Ray runs here now: runs, stopped, or nothing if there is none of ours."""
-        from provisioner.remote import service
-
-        if not self._greeted.is_set():
-            return ""
-        if service.UNFINISHED:
-            return "runs"  # it will in a moment
-        name = service.service_name(self.host)
-        try:
-            state = self.host.service_manager.observe(self.host, name)
-        except Exception:
-            return ""
-        if state["active"]:
-            return "runs"
-        return "stopped" if state["defined"] is not None else ""
-
     def _finish(self, message: Message) -> None:
         left: List[str] = []
         if "handout" in self.host.shared:
@@ -286,6 +276,8 @@ class Conversation:
         if message.get("clean") and self.mode == "teardown":
             if os.path.isdir(self.host.root):
                 self._lock(turn.LOCK_WAIT)
+                if self._outdated and self._observe_again() != self._told:
+                    raise Failure("another run has worked here meanwhile", "run the same command again")
                 self.host.marker.forget()
             purge = bool(message.get("purge"))
             if purge and self.host.own_processes():
@@ -332,7 +324,6 @@ class Conversation:
             return handout.hold(self.host, args)
         if what == "turn":
             self._wait_for_hello()
-            self._observed.wait(ANSWER_WAIT)
             return self._take_turn(args)
         raise Failure("this host knows nothing of %r" % what)
 

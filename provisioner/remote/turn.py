@@ -3,7 +3,8 @@
 The lock is the operating system's (flock, msvcrt), so it goes with the program that holds it, however that ends. On the
 head's host it is the whole run's: nobody else begins to work on the cluster meanwhile (engine/turn.py asks for it).
 The note only informs; it is written every few seconds as long as the controller is heard. A program that gave no such
-sign of life for a while should have ended by itself long ago: it is stopped or hangs, and whoever waits ends it.
+sign of life for a while should have ended by itself long ago: it is stopped or hangs, and whoever waits ends it, if it
+is certain that it is the one that wrote the note, and that it does nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from provisioner.remote.wire import SILENCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional
+    from typing import Any, Callable, Dict, Optional, Tuple
 
     from provisioner.remote.host import Host
     from provisioner.remote.platforms.base import Platform
@@ -35,6 +36,8 @@ GRACE = 5.0
 """Seconds that it gets to end in good order."""
 LOOK = 2.0
 """Seconds between two looks at whether it is stuck."""
+WATCH = 10.0
+"""Seconds that it is watched before that is believed: a clock may have been set, a disk full for a moment."""
 MARGIN = 5.0
 """Seconds by which two hosts may begin to look at different times without it meaning anything."""
 _LENGTH = 512
@@ -62,14 +65,20 @@ class Turn:
     def __init__(self, heard: Callable[[], float]) -> None:
         self.operator: Dict[str, Any] = {}
         """``who`` and ``verb`` of the run, as the controller tells them."""
+        self.asks = False
+        """Whether the run waits for its user's answer."""
+        self.waited = False
+        """Whether another run was met on the way to the lock."""
         self._heard = heard
         self._file: object = None
         self._path = ""
         self._made_root = False
         self._since = 0.0
         self._ended = False
-        self._from = ""
+        self._from = self._born = ""
         self._writing = threading.Lock()
+        self._seen: Tuple[Any, ...] = ()
+        self._seen_at = 0.0
 
     @property
     def held(self) -> bool:
@@ -88,15 +97,23 @@ class Turn:
             try:
                 self._file = _lock(host, min(LOOK, max(0.0, deadline - time.monotonic())))
             except Busy:
+                self.waited = True
                 note = read(self._path)
-                ended = bool(note and _is_stuck(note) and _end_stuck(host.platform, note))
+                ended = bool(note and self._hangs(host.platform, note) and _end_stuck(host.platform, note))
                 if not ended and time.monotonic() >= deadline:
                     raise Busy(note) from None
         before = read(self._path)
-        self._since, self._from = time.time(), _origin()
+        self._since, self._from, self._born = time.time(), _origin(), _asked(host.platform.birth, os.getpid())
         self._write()
         threading.Thread(target=self._live, daemon=True, name="turn").start()
         return before
+
+    def tell(self, asks: bool) -> None:
+        """Have the note say whether the run waits for its user's answer."""
+        with self._writing:
+            self.asks = asks
+            if self.held and not self._ended:
+                self._write()
 
     def end(self, host: Host) -> None:
         """Note that the run is over; the lock itself goes with this program. A folder made for it alone goes too."""
@@ -104,13 +121,20 @@ class Turn:
             return
         with self._writing:
             self._ended = True
-        if self._made_root and os.path.isdir(host.root) and os.listdir(host.root) == ["lock"]:
+            self._write()
+        if self._made_root and self._is_alone(host.root):
             try:
                 host.platform.clean(host.root, False)
             except (OSError, Failure):
                 return  # whoever waits has it open (Windows)
-        elif os.path.exists(self._path):
-            self._write()
+
+    def _is_alone(self, root: str) -> bool:
+        """Tell whether our lock is all that there is in the folder."""
+        try:
+            with open(self._path, "rb") as file:
+                return os.listdir(root) == ["lock"] and self._is_ours(file)
+        except OSError:
+            return False
 
     def _live(self) -> None:
         while not self._ended:
@@ -125,16 +149,35 @@ class Turn:
             "pid": os.getpid(),
             "who": str(self.operator.get("who") or ""),
             "verb": str(self.operator.get("verb") or ""),
+            "asks": self.asks,
             "from": self._from,
+            "born": self._born,
             "since": self._since,
             "alive": now - (time.monotonic() - self._heard()),
             "ended": now if self._ended else None,
         }
         try:
             with open(self._path, "r+b") as file:
-                file.write(json.dumps(note).encode("ascii").ljust(_LENGTH))
+                if self._is_ours(file):
+                    file.write(json.dumps(note).encode("ascii").ljust(_LENGTH))
         except OSError:
             return  # a full disk keeps nobody from working: the lock itself is held
+
+    def _is_ours(self, file: Any) -> bool:
+        """Tell whether a file is the one that is held: a teardown removes it, and whoever waited makes another."""
+        held: Any = self._file
+        return not held.closed and os.path.samestat(os.fstat(file.fileno()), os.fstat(held.fileno()))
+
+    def _hangs(self, platform: Platform, note: Note) -> bool:
+        """Tell whether whoever wrote a note lives on without doing anything: the note is old and, as long as we watch,
+        neither it nor the process gives a sign of life."""
+        now, seen = (
+            time.monotonic(),
+            (note["pid"], note.get("born"), note["alive"], _asked(platform.pulse, int(note["pid"]))),
+        )
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, now
+        return not note.get("ended") and time.time() - note["alive"] > STUCK and now - self._seen_at >= WATCH
 
 
 def _lock(host: Host, wait: float) -> object:
@@ -168,7 +211,8 @@ def told(note: Optional[Note]) -> Dict[str, Any]:
         return {}
     now = time.time()
     words = {name: str(note.get(name) or "")[:200] for name in ("who", "verb", "from")}
-    return dict(words, pid=int(note["pid"]), age=max(0.0, now - note["since"]), silent=max(0.0, now - note["alive"]))
+    ages = {"age": max(0.0, now - note["since"]), "silent": max(0.0, now - note["alive"])}
+    return dict(words, pid=int(note["pid"]), asks=bool(note.get("asks")), **ages)
 
 
 def described(note: Note) -> str:
@@ -181,39 +225,48 @@ def described(note: Note) -> str:
     )  # fmt: skip
 
 
-def is_stale(before: Optional[Note], age: float, own_age: float) -> bool:
+def is_stale(before: Optional[Note], age: float, own_age: float, slack: float = 1.0) -> bool:
     """Tell whether another run may have worked here since we began to look.
 
     Args:
         before: the note that was there when the lock became ours.
         age: seconds since the first host of the run was looked at.
         own_age: seconds since this one was.
+        slack: seconds by which ``age`` may be too small: it was on its way to us.
     """
     if before is None:  # a teardown leaves no note, so what was before we looked is not known
         return age > own_age + MARGIN
     ended = before.get("ended")
     last = ended if isinstance(ended, (int, float)) else before["alive"] + SILENCE + GRACE
-    return bool(time.time() - last < age + 1.0)
+    return bool(time.time() - last < age + slack)
 
 
-def _is_stuck(note: Note) -> bool:
-    return time.time() - float(note["alive"]) > STUCK
+def _asked(about: Callable[[int], str], pid: int) -> str:
+    """Return what the system says of a process, empty if it does not: that keeps nobody from working."""
+    try:
+        return about(pid)
+    except Exception:
+        return ""
 
 
 def _end_stuck(platform: Platform, note: Note) -> bool:
-    """End a program that should have ended by itself; tell whether it is gone."""
-    pid = int(note["pid"])
-    if ".provision" not in platform.command_line(pid):
-        return False
-    _ask_to_end(pid)
-    deadline = time.monotonic() + GRACE
-    while platform.runs(pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    """End a program that should have ended by itself; tell whether it is gone. Whatever is not as expected: it is not.
+
+    A pid alone says nothing: the note may be older than the machine's last start.
+    """
+    pid, born = int(note["pid"]), note.get("born")
     try:
-        platform.kill([pid])
-    except OSError:
+        if not born or platform.birth(pid) != born:
+            return False
+        _ask_to_end(pid)
+        deadline = time.monotonic() + GRACE
+        while platform.runs(pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if platform.runs(pid) and platform.birth(pid) == born:
+            platform.kill([pid])
+        return not platform.runs(pid)
+    except Exception:  # a lock that is held is what whoever waits expects, and can be told of
         return False
-    return not platform.runs(pid)
 
 
 def _ask_to_end(pid: int) -> None:

@@ -115,6 +115,7 @@ class Wire:
         self.received = 0
         """Bytes of files that have come so far."""
         self._buffer = bytearray()
+        self._taking = False
         self._asked = 0
         self.heard = time.monotonic()
         """When the controller was last heard (``time.monotonic()``)."""
@@ -209,9 +210,11 @@ class Wire:
             self._deliver(message)
         elif kind == "query":
             question = (message["id"], message["what"], message.get("args"))
-            if not self._room.acquire(blocking=False):
-                raise ValueError("more than %d questions at once" % QUESTIONS)
-            threading.Thread(target=self._reply, args=question, daemon=True).start()
+            if self._room.acquire(blocking=False):
+                threading.Thread(target=self._reply, args=question, daemon=True).start()
+            else:
+                told = "it was asked more than %d questions at once" % QUESTIONS
+                self.send({"type": "reply", "id": message["id"], "error": told})
         else:
             self._inbox.put(message)
 
@@ -234,7 +237,7 @@ class Wire:
             self.poured = time.monotonic()
             self.received += len(piece)
             delivery = self._deliveries.get(number)
-            problem = delivery.take(piece) if delivery is not None else None
+            problem = self._hand_on(delivery, piece) if delivery is not None else None
             if delivery is not None and problem is not None:
                 self.forget(number)
                 delivery.end(problem)
@@ -242,6 +245,15 @@ class Wire:
             delivery = self._deliveries.pop(number, None)
             if delivery is not None:
                 delivery.end()
+
+    def _hand_on(self, delivery: Delivery, piece: bytes) -> Optional[Exception]:
+        """Nobody listens to the controller meanwhile: a disk that stands still for a while makes it no silent one."""
+        self._taking = True
+        try:
+            return delivery.take(piece)
+        finally:
+            self.heard = time.monotonic()
+            self._taking = False
 
     def _reply(self, number: int, what: str, args: Any) -> None:
         try:
@@ -261,7 +273,7 @@ class Wire:
 
     def _watch(self) -> None:
         """Notice that the controller is gone. Not where something is sent: that waits if nobody reads any more."""
-        while time.monotonic() - self.heard <= SILENCE:
+        while time.monotonic() - self.heard <= (STALL if self._taking else SILENCE):
             time.sleep(min(LOOK, SILENCE))
         self._lost()
 

@@ -113,8 +113,15 @@ class Narrator:
 
     def _observed(self, event: HostObserved) -> list[Line]:
         """The differences; in check they all come at the end, sorted by host."""
+        if event.again and not event.differences:
+            return lines(f"{event.host}: looked at again: another run has done it all meanwhile", "quiet")
         if self.record.verb == "check" or not event.differences:
             return []
+        if event.again:
+            return [*lines(f"{event.host}: looked at again, after another run:", "quiet"), *self._changes(event)]
+        return self._changes(event)
+
+    def _changes(self, event: HostObserved) -> list[Line]:
         if len(self.record.hosts) <= MANY or self._verbose:
             return [difference_line(each, f"{event.host}: ") for each in event.differences]
         stops = ", ".join(dict.fromkeys(flat(each.stops) for each in event.differences if each.stops))

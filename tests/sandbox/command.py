@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -45,6 +46,13 @@ class Room:
             words.append("--yes")
         return Run(words, self.folder)
 
+    def at_terminal(self, verb: str, playbook: str) -> Run:
+        """Start a command at a terminal, where it may ask."""
+        file = self.folder / "playbook.yml"
+        file.write_text(dedent(playbook))
+        words = [sys.executable, "-m", "provisioner.cli", verb, str(self.inventory), "--playbook", str(file)]
+        return Run(words, self.folder, terminal=True)
+
     def close(self, playbook: str) -> None:
         self.start("teardown", playbook, "--purge").end()
 
@@ -52,22 +60,36 @@ class Room:
 class Run:
     """A command that runs."""
 
-    def __init__(self, words: list[str], folder: Path) -> None:
-        env = dict(os.environ, XDG_STATE_HOME=str(folder / "state"), PYTHONUNBUFFERED="1")
+    def __init__(self, words: list[str], folder: Path, terminal: bool = False) -> None:
+        env = dict(os.environ, XDG_STATE_HOME=str(folder / "state"), PYTHONUNBUFFERED="1", TERM="dumb")
+        self._threads: list[threading.Thread] = []
+        if terminal:
+            self._terminal, theirs = os.openpty()
+            self.process = subprocess.Popen(
+                words, stdin=theirs, stdout=theirs, stderr=theirs, env=env, cwd=folder, start_new_session=True
+            )
+            os.close(theirs)
+            self.out, self.err = self._gather(os.fdopen(self._terminal, "rb", closefd=False)), []
+            return
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=folder)
         self.out = self._gather(self.process.stdout)
         self.err = self._gather(self.process.stderr)
+
+    def answer(self, text: str) -> None:
+        """Type something at the terminal."""
+        os.write(self._terminal, text.encode())
 
     def _gather(self, stream: Any) -> list[str]:
         lines: list[str] = []
 
         def read() -> None:
-            for line in stream:
-                lines.append(line.decode())
+            with suppress(OSError):  # what is left of a terminal whose program has ended
+                while piece := stream.read1(65536):
+                    lines.append(piece.decode(errors="replace"))
 
         thread = threading.Thread(target=read, daemon=True)
         thread.start()
-        self._threads = [*getattr(self, "_threads", []), thread]
+        self._threads.append(thread)
         return lines
 
     @property

@@ -42,8 +42,9 @@ HOSTILE = {
     "endless questions": (
         "facts()\nfor n in range(10**6): say(type='ask', id=n, to='h1', what='nodes', args=[n])", "questions at once"),
     "files of others": (
-        "facts(); observed()\nsay(type='need', id=1, sha256='0' * 64, offset=0); time.sleep(60)",
-        "broke off|did not say",
+        "facts(); observed()\nsay(type='need', id=1, sha256='0' * 64, offset=0)\nfor line in sys.stdin:\n"
+        "    if json.loads(line).get('error'): say(type='error', message='heard: ' + json.loads(line)['error'])",
+        "heard: the host asks for a file that is none of its own",
     ),
     "hosts to take down": ("facts(); observed(dropped={'h9': {'address': '10.0.0.9'}})", "which only the head knows"),
     "what ran elsewhere": (
@@ -100,3 +101,42 @@ def test_a_hostile_host_is_cut_off_and_the_others_are_not(
     assert {lab.statuses()[name] for name in ("h1", "h3")} <= {"changed", "ok"}
     assert time.monotonic() - begun < 60
     assert grown < 400, f"{grown} MiB"
+
+
+REFUSED = """
+facts()
+say(type="observed", tasks=[{"play": 0, "task": "T", "differences": [
+    {"action": "change", "what": "Ray", "before": "1", "after": "2", "stops": "Ray on h1"}]}])
+for line in sys.stdin:
+    heard = json.loads(line)
+    if heard["type"] == "query":
+        say(type="reply", id=heard["id"], value={})
+    if heard["type"] == "end":
+        open(os.path.expanduser("~/ended"), "w").close()
+        say(type="bye")
+        break
+"""
+SLOW = """
+- play: Work
+  hosts: all
+  tasks:
+    - name: Take a while
+      command: {argv: [/bin/sh, -c, "sleep 3; touch {{ vars.home }}/done"], creates: "{{ vars.home }}/done",
+                undo: [/bin/rm, -f, "{{ vars.home }}/done"]}
+"""
+
+
+def test_a_head_that_must_not_be_touched_keeps_the_turn_for_the_others(cluster: Callable[[int], Cluster]) -> None:
+    """The user says no at once; what stops nothing is done all the same, and until then nobody else may begin."""
+    lab = cluster(3)
+    assert lab.run("check", SLOW) == 2
+    kept = take_over(lab.homes["h1"], REFUSED)
+    try:
+        assert lab.run("apply", SLOW, confirm=lambda stopping: False) == 1
+    finally:
+        for path, content in kept:
+            path.write_bytes(content)
+    assert lab.statuses() == {"h1": "skipped", "h2": "changed", "h3": "changed"}
+    ended = (lab.homes["h1"] / "ended").stat().st_mtime
+    assert all((lab.homes[name] / "done").stat().st_mtime <= ended for name in ("h2", "h3"))
+    (lab.homes["h1"] / "ended").unlink()

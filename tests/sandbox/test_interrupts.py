@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -130,3 +131,30 @@ def test_who_waits_for_another_run_goes_at_once(room: Room) -> None:
     assert second.end() == 130
     assert time.monotonic() - begun < 8
     first.signal(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_question_is_ended_as_well(number: int, room: Room) -> None:
+    """Nobody says no by wanting the run ended, and nothing is stopped."""
+    assert room.start("apply", STEPS).end() == 0
+    run = room.at_terminal("teardown", STEPS)
+    assert soon(lambda: "Go on?" in run.said, 40), run.said
+    run.signal(number)
+    assert run.end(30) == 130, run.said
+    assert "PLAY RECAP" in run.said and "stopping: each host finishes" in run.said
+    assert made(room, "h2") == ["one", "two", "three"]
+
+
+def test_an_end_before_any_host_was_contacted_is_told(room: Room) -> None:
+    text = room.inventory.read_text()
+    fifo = room.folder / "slow.yml"
+    os.mkfifo(fifo)
+    room.inventory.unlink()
+    room.inventory.symlink_to(fifo)
+    run = room.start("check", STEPS, "--json")
+    time.sleep(1.5)  # it has begun, and reads the inventory
+    run.signal(signal.SIGTERM)
+    assert run.end(30) == 130, run.said
+    assert (run.document()["exit_code"], run.document()["interrupted"]) == (130, True)
+    room.inventory.unlink()
+    room.inventory.write_text(text)

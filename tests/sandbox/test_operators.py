@@ -30,13 +30,23 @@ WORK = """
                 creates: "{{ vars.home }}/done", undo: [/bin/rm, -f, "{{ vars.home }}/done", "{{ vars.home }}/begun"]}
 """.replace("LOOP", "while [ $i -lt $(cat seconds) ]; do sleep 1; i=$((i+1)); done")
 
+THEN = """
+- play: Then
+  hosts: workers
+  needs: Work
+  tasks:
+    - name: Go on
+      command: {argv: [/bin/touch, "{{ vars.home }}/then"], creates: "{{ vars.home }}/then",
+                undo: [/bin/rm, -f, "{{ vars.home }}/then"]}
+"""
+
 
 @pytest.fixture
 def room(box: object, tmp_path: Path) -> Iterator[Room]:
     made = Room(box, 3, tmp_path)  # type: ignore[arg-type]
     takes(made, 0)
     yield made
-    made.close(WORK)
+    made.close(WORK + THEN)
     for home in made.homes.values():
         (home / "seconds").unlink()
 
@@ -193,3 +203,63 @@ def test_the_head_is_away(room: Room, box: object) -> None:
     assert any("no other run is kept out meanwhile: h1 can't hold the turn" in each for each in notices), notices
     assert run.document()["hosts"]["h2"]["status"] == "changed"
     room.inventory.write_text(text)
+
+
+def test_nothing_more_is_begun_when_the_head_is_lost(room: Room) -> None:
+    """Its program alone is killed: the other hosts finish their step, while the next run has the turn already."""
+    takes(room, 90)
+    first = room.start("apply", WORK + THEN, "--json")
+    assert soon(lambda: begun(room), 40)
+    holder = note(room)
+    assert holder is not None
+    os.kill(int(str(holder["pid"])), signal.SIGKILL)
+    assert soon(lambda: "stopping: h1, which keeps other runs out, is lost" in first.said, 10), first.said
+    second = room.start("apply", WORK + THEN, "--json")
+    time.sleep(3)
+    takes(room, 0)
+    assert first.end(60) == 4, first.said
+    hosts = first.document()["hosts"]
+    assert {name: host["status"] for name, host in hosts.items()} == {
+        "h1": "unreachable", "h2": "skipped", "h3": "skipped",
+    }  # fmt: skip
+    assert hosts["h2"]["message"] == "stopped before 'Go on' was done: h1, which kept other runs out, was lost"
+    assert hosts["h2"]["remedy"] == "run the same command again"
+    assert [task["status"] for task in hosts["h2"]["tasks"]] == ["changed"], "the step that had begun is done"
+    assert not first.document()["interrupted"]
+    assert second.end(60) == 0, second.said
+    again = second.document()["hosts"]["h2"]
+    assert [task["task"] for task in again["tasks"]] == ["Go on"], "it looked again once it had the host"
+    assert all((room.homes[name] / "then").exists() for name in ("h2", "h3"))
+
+
+@pytest.mark.parametrize("limit", ["h2", "h2,h3"])
+def test_who_waited_for_one_host_does_what_is_still_to_be_done(limit: str, room: Room) -> None:
+    """No head keeps the two apart: one waits for the other's program on the host itself, and looks again."""
+    text = room.inventory.read_text()
+    port = next(word for word in text.split("port: ")[1].split(","))
+    room.inventory.write_text(text.replace(f"port: {port}", "port: 1", 1))
+    takes(room, 90)
+    first = room.start("apply", WORK, "--limit", limit)
+    assert soon((room.homes["h2"] / "begun").exists, 40)
+    second = room.start("apply", WORK, "--json", "--limit", "h2")
+    assert soon(lambda: "no other run is kept out" in second.said, 40)
+    time.sleep(3)
+    takes(room, 0)
+    assert first.end() == 4
+    assert second.end() == 4
+    assert (room.homes["h2"] / "begun").read_text().count("\n") == 1, "done once"
+    told = second.document()["hosts"]["h2"]
+    assert (told["status"], told["differences"], told["tasks"]) == ("ok", [], [])
+    room.inventory.write_text(text)
+
+
+def test_a_run_that_asks_its_user_says_so(room: Room) -> None:
+    assert room.start("apply", WORK).end() == 0
+    first = room.at_terminal("teardown", WORK)
+    assert soon(lambda: "Go on?" in first.said, 40), first.said
+    second = room.start("teardown", WORK, "--lock-timeout", "1", "--json")
+    assert second.end() == 5
+    assert "and waits for its user's answer" in second.document()["hosts"]["h2"]["message"]
+    first.answer("n\n")
+    assert first.end() == 1, first.said
+    assert note(room) is None, "in good order: its folder was made for the lock alone"

@@ -52,7 +52,7 @@ BEGUN = {"type": "task", "play": 0, "task": "T", "state": "started"}
 MAY_LACK = {
     "observed": {"dropped", "findings", "purged", "cannot", "untidy"}, "task": {"seconds", "message", "remedy"},
     "ask": {"args"}, "reply": {"value", "error", "remedy"}, "error": {"remedy", "task"}, "bye": {"left"},
-    "proven": {"error"},
+    "proven": {"error"}, "played": {"again"},
 }  # fmt: skip
 
 

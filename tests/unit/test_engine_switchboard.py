@@ -10,6 +10,7 @@ import pytest
 
 from provisioner.engine.switchboard import Switchboard
 from provisioner.errors import HostFailed
+from tests.waiting import soon
 
 
 class Line:
@@ -172,6 +173,27 @@ def test_a_host_that_says_nothing() -> None:
     line.answer(value="too late")
     board.reply({"id": 99})
     board.reply({})
+
+
+@pytest.mark.parametrize("goes", [False, True])
+def test_nobody_is_asked_more_at_once_than_they_answer(goes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("provisioner.engine.switchboard.MOST", 2)
+    board = Switchboard()
+    line = Line(board)
+    asked = [ask(board, 1, what) for what in ("a", "b", "c", "c")]
+    assert soon(lambda: len(line.heard) == 2)
+    time.sleep(0.1)
+    assert len(line.heard) == 2, "the others wait"
+    if goes:
+        board.gone("ctl")
+    else:
+        line.answer(value=1)
+        assert soon(lambda: len(line.heard) == 3), "equal ones are asked once"
+        for heard in line.heard[1:]:
+            board.reply({"id": heard["id"], "value": 1})
+    join([thread for threads, _ in asked for thread in threads])
+    wanted = ["ctl is not there to answer"] if goes else [1]
+    assert [answers for _, answers in asked] == [wanted] * 4
 
 
 def test_a_line_that_breaks_while_asking() -> None:

@@ -14,7 +14,8 @@ import pytest
 from provisioner.engine import turn
 from provisioner.engine.stop import Stop
 from provisioner.engine.turn import Turn
-from provisioner.errors import HostFailed, ProvisionError, Unreachable
+from provisioner.errors import HostFailed, NoTurn, Unreachable
+from tests.waiting import soon
 
 HOLDER = {"who": "kim@desk", "from": "10.0.0.7", "verb": "apply", "age": 65.0, "silent": 2.0}
 
@@ -25,19 +26,25 @@ class Scene:
 
     answers: list[Any]
     told: list[str] = field(default_factory=list)
+    asked: list[Any] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
     decided: threading.Event = field(default_factory=threading.Event)
 
     def ask(self, host: str, what: str, args: Any, limit: float, connect: float) -> Any:
+        self.asked.append(args)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     def turn(self, timeout: float = 300.0, head: str | None = "h1") -> Turn:
-        return Turn(head, ["h1", "w1"], timeout, self.ask, lambda *words: self.told.append(words[0]), self.decided.set)
+        tell, wake = (lambda *words: self.told.append(words[0])), self.decided.set
+        return Turn(head, ["h1", "w1"], timeout, self.ask, tell, wake, self.lost.append)
 
 
 def settle(here: Turn, scene: Scene) -> None:
+    for name in ("h1", "w1"):
+        here.looking(name)
     here.observed("h1", wants=False)
     here.observed("w1", wants=True)
     assert scene.decided.wait(10)
@@ -48,6 +55,7 @@ CASES: list[tuple[str, list[Any], bool, bool, str, str]] = [
     ("free", [{}], True, False, "", ""),
     ("another run came first", [{"holder": HOLDER}, {}], True, True, "", "waiting for the turn of kim@desk (from 10"),
     ("changed since", [{"stale": True}], True, True, "", ""),
+    ("the head still looks at itself", [{"looking": True}, {}], True, False, "", ""),
     ("the head can't", [HostFailed("its disk is full")], False, False, "h1 can't keep other runs out: its disk", ""),
     ("its link breaks", [Unreachable("the connection broke off")], True, False, "", "no other run is kept out"),
     ("our own mistake", [KeyError("x")], False, False, "unexpected KeyError", ""),
@@ -87,8 +95,76 @@ def test_who_has_nothing_to_do_asks_nobody(head: str | None) -> None:
 
 def test_what_is_refused_can_not_be_taken() -> None:
     here = Scene([HostFailed("its disk is full", remedy="make room")]).turn()
-    with pytest.raises(ProvisionError, match="its disk is full"):
+    with pytest.raises(NoTurn, match="its disk is full"):
         here.take()
+
+
+def test_whoever_is_being_looked_at_when_the_turn_comes_is_outdated_too() -> None:
+    scene = Scene([{"stale": True}])
+    here = scene.turn()
+    here.looking("w1")
+    here.take()
+    here.looking("h1")
+    assert [here.is_outdated(name) for name in ("w1", "h1")] == [True, False]
+
+
+def test_who_has_nothing_to_do_leaves_as_long_as_nobody_asks() -> None:
+    scene = Scene([{"stale": True}])
+    here = scene.turn()
+    here.looking("h1")
+    here.observed("h1", wants=False)
+    assert here.may_leave("h1")
+    here.take()
+    assert not here.may_leave("w1")
+    assert not here.is_outdated("h1"), "it is not there to be looked at"
+    assert soon(lambda: "the other run may have changed h1" in "".join(scene.told), 5)
+
+
+GONE: list[tuple[str, list[Any], bool, list[str]]] = [
+    ("while it holds the turn", [{}], False, ["the host has been silent for 45 s"]),
+    ("before it was asked", [HostFailed("h1 is not there to answer")], True, []),
+    ("without ever having held it", [Unreachable("the connection broke off")], False, []),
+]
+
+
+@pytest.mark.parametrize(("answers", "before", "lost"), [case[1:] for case in GONE], ids=[case[0] for case in GONE])
+def test_the_head_goes(answers: list[Any], before: bool, lost: list[str]) -> None:
+    scene = Scene(answers)
+    here = scene.turn()
+    if before:
+        here.gone("h1", "the host has been silent for 45 s")
+    here.take()
+    if not before:
+        here.gone("h1", "the host has been silent for 45 s")
+    assert here.is_ours and scene.lost == lost
+
+
+@pytest.mark.parametrize(("answer", "silence", "certain"), [
+    ({}, 0.0, True), ({}, 21.0, False), (Unreachable("the connection broke off"), 21.0, True),
+])  # fmt: skip
+def test_whether_the_turn_is_still_ours(answer: Any, silence: float, certain: bool) -> None:
+    here = Scene([answer]).turn()
+    here.take()
+    assert here.is_certain(silence) is certain
+
+
+def test_a_holder_that_hangs_is_named_by_its_process() -> None:
+    scene = Scene([{"holder": {**HOLDER, "silent": 900.0, "pid": 711, "asks": True}}])
+    here = scene.turn(timeout=0.0)
+    settle(here, scene)
+    assert here.refusal is not None
+    assert "and waits for its user's answer, last sign of life 15 min 0 s ago" in here.refusal[0]
+    assert here.refusal[1].startswith("end process 711 on h1, which hangs")
+
+
+def test_others_are_told_that_the_user_is_asked() -> None:
+    scene = Scene([{}])
+    here = scene.turn()
+    here.tell(asks=True)
+    assert scene.asked == [], "nobody waits for a turn that nobody has"
+    here.take()
+    here.tell(asks=True)
+    assert soon(lambda: len(scene.asked) == 2, 5) and scene.asked[1]["asks"] is True
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3700, "1 h 1 min")])
@@ -114,11 +190,13 @@ class Running:
 
     def __init__(self, *talks: Talk) -> None:
         self.talks, self.told = talks, []  # type: ignore[var-annotated]
+        self.stopping = threading.Event()
 
     def all(self) -> tuple[Talk, ...]:
         return self.talks
 
     def begin_to_stop(self) -> None:
+        self.stopping.set()
         for talk in self.talks:
             if talk.ends:
                 talk.finished.set()
@@ -144,6 +222,15 @@ def test_once_ends_in_good_order_and_gives_up_who_was_never_reached() -> None:
     here = stop(run, lambda: 1)
     here.wait_for_all()
     assert here.begun and len(run.told) == 1
+    assert all(talk.finished.is_set() for talk in run.talks)
+
+
+def test_a_run_that_lost_its_turn_gives_them_up_too_and_was_not_interrupted() -> None:
+    run = Running(Talk(ends=True), Talk(reached=False))
+    here = stop(run, lambda: 0)
+    run.begin_to_stop()
+    here.wait_for_all()
+    assert not here.begun and run.told == []
     assert all(talk.finished.is_set() for talk in run.talks)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from provisioner.engine import mirror
 from provisioner.engine.mirror import Mirror
-from provisioner.errors import HostFailed
+from provisioner.errors import HostFailed, NoTurn
 
 MEMBERS = {"h1": "10.0.0.1", "h2": "10.0.0.2", "h3": "10.0.0.3"}
 FILES: list[dict[str, Any]] = [{"sha256": letter * 64, "filename": f"{letter}.whl", "size": 5} for letter in "abc"]
@@ -44,6 +44,15 @@ def test_a_host_is_told_where_files_are() -> None:
     assert len(token) == 64
     order = {"port": 7000, "token": token, "members": sorted(MEMBERS.values()), "files": FILES[:2]}
     assert room.orders == [("h1", "hold", order)]
+
+
+def test_a_run_that_may_change_nothing_sends_nothing() -> None:
+    """It is no failure of the mirror, nor a reason to send all from here."""
+    room = Room()
+    room.answer = NoTurn("nothing was done: it is the turn of kim@desk")
+    with pytest.raises(NoTurn):
+        room.mirror.source("h2", [A])
+    assert room.told == []
 
 
 def test_every_run_has_a_token_of_its_own() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import subprocess
 import sys
 from pathlib import Path
 
@@ -153,3 +154,15 @@ def test_where_the_machines_own_settings_are(windows: bool, path: str, monkeypat
     monkeypatch.setattr(portable, "WINDOWS", windows)
     monkeypatch.setenv("PROGRAMDATA", r"D:\Data")
     assert portable.system_file("ssh", "ssh_config") == Path(path)
+
+
+@pytest.mark.skipif(portable.WINDOWS, reason="POSIX")
+@pytest.mark.parametrize(("before", "wanted", "after"), [(64, 100, 100), (200, 100, 200), (64, 1 << 40, None)])
+def test_many_hosts_need_many_connections(before: int, wanted: int, after: int | None) -> None:
+    code = (
+        "import resource, sys; from provisioner.portable import allow_open_files\n"
+        "hard = min(300, resource.getrlimit(resource.RLIMIT_NOFILE)[1])\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({before}, hard)); allow_open_files({wanted})\n"
+        f"assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == ({after} or hard)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -67,6 +67,17 @@ def plain(*events: Event, verbose: int = 0, color: bool = False) -> list[str]:
     return stream.getvalue().splitlines()
 
 
+def test_a_second_look_is_told_as_such() -> None:
+    told = plain(
+        started("apply", "w1", "w2"), HostObserved(1, "w1", (CHANGE,)), HostObserved(2, "w1", (ADD,), again=True),
+        HostObserved(2, "w2", (), again=True),
+    )  # fmt: skip
+    assert told[1:] == [
+        difference_line(CHANGE, "w1: ").text, "w1: looked at again, after another run:",
+        difference_line(ADD, "w1: ").text, "w2: looked at again: another run has done it all meanwhile",
+    ]  # fmt: skip
+
+
 def test_a_misfortune_is_told_whatever_is_told_with_it() -> None:
     """What was kept back for all hosts comes with the last of them, which may be the one that does not answer."""
     told = plain(

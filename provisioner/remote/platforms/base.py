@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from provisioner.remote.platforms.living import Processes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
@@ -147,7 +149,7 @@ class Firewall:
         """Take back what was lent."""
 
 
-class Platform:
+class Platform(Processes):
     """One OS. Nothing outside ``platforms/`` asks which."""
 
     os = ""
@@ -331,18 +333,6 @@ class Platform:
     def processes_of(self, root: str) -> List[int]:
         """Return the pids of every process that was started from a root of ours, whoever its parent is, this program's
         own left out."""
-        raise NotImplementedError
-
-    def runs(self, pid: int) -> bool:
-        """Tell whether there is such a process; one that has ended and waits for its parent is none."""
-        raise NotImplementedError
-
-    def command_line(self, pid: int) -> str:
-        """Return the words that a process was started with, empty if there is none."""
-        raise NotImplementedError
-
-    def kill(self, pids: List[int]) -> None:
-        """End processes at once."""
         raise NotImplementedError
 
     def holders(self, path: str) -> str:

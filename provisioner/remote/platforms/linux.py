@@ -113,6 +113,23 @@ class Linux(Posix):
             pass
         return is_held_by(connection, trusted)
 
+    def birth(self, pid: int) -> str:
+        """See proc(5): the 22nd field, in clock ticks since the system was started."""
+        try:
+            with open("/proc/%d/stat" % pid, "rb") as file:
+                return file.read().rpartition(b")")[2].split()[19].decode("ascii")
+        except (OSError, IndexError):
+            return ""
+
+    def pulse(self, pid: int) -> str:
+        """How often its threads have been given a processor: those of a program that waits for something, too, unless
+        it was stopped."""
+        turns, tasks = 0, "/proc/%d/task" % pid
+        for task in os.listdir(tasks):
+            with open("%s/%s/status" % (tasks, task), "rb") as file:
+                turns += sum(int(line.split()[1]) for line in file if b"ctxt_switches" in line)
+        return str(turns)
+
     def port_owner(self, port: int) -> str:
         inodes = {inode for table in ("tcp", "tcp6") for inode in _listening(table, port)}
         for entry in os.listdir("/proc"):

@@ -87,6 +87,9 @@ class Macos(Posix):
     def command_line(self, pid: int) -> str:
         return self._processes().command(pid)
 
+    def birth(self, pid: int) -> str:
+        return self._processes().birth(pid)
+
     def kill(self, pids: List[int]) -> None:
         for pid in pids:
             try:

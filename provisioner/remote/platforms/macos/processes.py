@@ -60,6 +60,11 @@ class Processes:
         """Return the command line of a process, empty if there is none."""
         return self._ps(["-ww", "-o", "command=", "-p", str(pid)]).strip()
 
+    def birth(self, pid: int) -> str:
+        """Return when a process was started, the same to whoever asks; empty if there is none."""
+        words = {"LC_ALL": "C", "TZ": "UTC"}
+        return " ".join(self._platform.run([PS, "-o", "lstart=", "-p", str(pid)], env=words)[1].split())
+
     def listener(self, port: int) -> str:
         """Return who listens on a TCP port, such as ``nginx (pid 711)``; without root, others' programs don't show."""
         try:

@@ -249,6 +249,16 @@ class Windows(Platform):
 
         return calls.runs(pid)
 
+    def birth(self, pid: int) -> str:
+        from provisioner.remote.platforms.windows import calls
+
+        return str(calls.born(pid) or "")
+
+    def pulse(self, pid: int) -> str:
+        from provisioner.remote.platforms.windows import calls
+
+        return calls.cycles(pid)
+
     def kill(self, pids: List[int]) -> None:
         from provisioner.remote.platforms.windows import processes
 

@@ -141,6 +141,15 @@ def born(pid: int) -> int:
         return (times[0].dwHighDateTime << 32) + times[0].dwLowDateTime if runs(pid) else 0
 
 
+def cycles(pid: int) -> str:
+    """Return how many cycles of a processor a process has used, empty if that can't be known."""
+    kernel = _kernel()
+    kernel.QueryProcessCycleTime.argtypes = (wintypes.HANDLE, ctypes.POINTER(ctypes.c_ulonglong))
+    with _Opened(pid, QUERY_LIMITED) as handle:
+        used = ctypes.c_ulonglong()
+        return str(used.value) if handle and kernel.QueryProcessCycleTime(handle, ctypes.byref(used)) else ""
+
+
 def runs(pid: int) -> bool:
     """Tell whether there is such a process and it has not ended."""
     kernel = _kernel()
