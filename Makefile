@@ -31,7 +31,7 @@ demo-stop: ## Stop the demo and remove it without a trace
 	@[ ! -d .sandbox ] || $(BIN)/provision sandbox stop --remove
 
 test: setup lint ## Every test: unit, sandbox, and on real lab hosts (root on Debian; elsewhere these say that they are skipped)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 40
 
 test-fast: setup ## The unit tests only, in seconds
 	$(BIN)/python -m pytest -q tests/unit
