@@ -181,3 +181,13 @@ def file(name: str = "a.conf", content: bytes = b"wanted\n", **params: Any) -> C
         return make("file", path=str(world.outside / name), sha256=sha256, size=len(content), **params)
 
     return declare
+
+
+def write(name: str, text: str, mode: int = 0o644) -> Callable[[World], object]:
+    def prepare(world: World) -> None:
+        path = world.outside / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+
+    return prepare

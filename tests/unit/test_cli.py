@@ -239,7 +239,7 @@ def test_unreachable_hosts_end_with_4_and_a_log(folder: Path, provision: Provisi
     shown = done.out + done.err
     assert "kim@127.0.0.1:1 refused the connection" in shown
     assert "unreachable" in shown
-    assert "Traceback" not in shown
+    assert "Traceback" not in shown, shown
     logs = list((folder / "home").rglob("*.jsonl"))
     assert len(logs) == 1
     assert str(logs[0]) in shown or str(logs[0]).replace(str(folder / "home"), "~") in shown
