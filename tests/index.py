@@ -11,9 +11,11 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from importlib.metadata import version
 from pathlib import Path
+
+from .quiet_server import QuietServer
 
 UV_TAGS = (
     "manylinux_2_17_x86_64.manylinux2014_x86_64",
@@ -144,7 +146,7 @@ class Index:
             def log_message(self, *_: object) -> None:
                 pass
 
-        with ThreadingHTTPServer(("127.0.0.1", self.port), Handler) as server:
+        with QuietServer(("127.0.0.1", self.port), Handler) as server:
             self.port = server.server_port
             thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
             thread.start()

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import provisioner
 from provisioner.artifacts import Artifacts, Cache
 from provisioner.errors import ProvisionError
 from tests import interpreters
+from tests.quiet_server import QuietServer
 from tests.unit.interpreter_mirror import LINUX, WINDOWS, left_over, mirror, no_settings, refused
 from tests.waiting import soon
 
@@ -54,7 +55,7 @@ class Server:
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = QuietServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 

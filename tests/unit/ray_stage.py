@@ -8,12 +8,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 
 from provisioner.remote.resources import ray_state
+from tests.quiet_server import QuietServer
 
 from .remote_host import World, make, shown
 
@@ -78,7 +79,7 @@ class Dashboard:
             def log_message(self, *_: Any) -> None:
                 """Stay silent."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = QuietServer(("127.0.0.1", 0), Handler)
         self.address = ["127.0.0.1", self._server.server_port]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -23,9 +23,11 @@ from provisioner.artifacts.cache import Cache
 from provisioner.artifacts.fetch import fetch
 from provisioner.artifacts.lock import Wheel
 from provisioner.errors import ProvisionError
+from tests.quiet_server import QuietServer
+from tests.waiting import soon
 
 
-class Server(ThreadingHTTPServer):
+class Server(QuietServer):
     """Serves ``files``; each of ``trouble[path]`` is used up by one request: a status, or ``"cut"``."""
 
     daemon_threads = True
@@ -41,6 +43,12 @@ class Server(ThreadingHTTPServer):
         self.sent = 0
         self.busy = self.busiest = 0
         self.guard = threading.Lock()
+        self.closing = threading.Event()
+        """Ends every delay: whoever answers late must not outlive its test."""
+
+    def server_close(self) -> None:
+        self.closing.set()
+        super().server_close()
 
     @property
     def url(self) -> str:
@@ -56,7 +64,7 @@ class Answer(BaseHTTPRequestHandler):
             server.asked.append(self.path)
             server.busy += 1
             server.busiest = max(server.busiest, server.busy)
-        time.sleep(server.delay)
+        server.closing.wait(server.delay)
         try:
             self.answer(server.trouble.get(self.path, []))
         finally:
@@ -278,6 +286,8 @@ def test_an_interrupted_program_does_not_wait_for_downloads(server: Server, tmp_
         process.kill()
         process.wait()
     assert server.asked
+    server.closing.set()
+    assert soon(lambda: not server.busy), "answers that outlive the test are written into another one"
 
 
 @pytest.mark.parametrize(
