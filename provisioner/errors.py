@@ -66,6 +66,14 @@ class HostFailed(ProvisionError):
     exit_code = 3
 
 
+class SaysNothing(HostFailed):
+    """A host that is there did not answer in time."""
+
+
+class NotDone(HostFailed):
+    """What a host was doing is given up, and its program could still stay and answer others."""
+
+
 class NoTurn(HostFailed):
     """It is another run's turn to change the cluster, or nobody can say whose it is."""
 

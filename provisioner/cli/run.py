@@ -126,7 +126,9 @@ def _telling_aside(reports: Reports) -> Callable[[Event], None]:
     def tell(event: Event) -> None:
         reports.emit(event)
         if isinstance(event, Notice) and event.urgent:
-            click.echo(f"provision: {flat(clean(reports.redact(f'{event.message}; {event.remedy}')))}", err=True)
+            told = flat(clean(reports.redact(f"{event.message}; {event.remedy}")))
+            with suppress(OSError, ValueError):  # stderr is closed, full or unread: the document tells it, too
+                click.echo(f"provision: {told}", err=True)
 
     return tell
 

@@ -14,7 +14,7 @@ from provisioner.engine.outcome import Outcome
 from provisioner.engine.seen import PURGE, Seen
 from provisioner.engine.shared import Shared
 from provisioner.engine.walk import Walk
-from provisioner.errors import HostFailed, NoTurn, ProvisionError, Stopped
+from provisioner.errors import HostFailed, NotDone, NoTurn, ProvisionError, Stopped
 from provisioner.events import (
     Difference,
     Event,
@@ -142,7 +142,8 @@ class Conversation:
 
     def _is_done(self) -> bool:
         """Tell whether this host, with nothing to do, needs nobody any more and is needed by nobody."""
-        return self._walk.passes_idle() and self._is_limited() and self._run.turn.may_leave(self.name)
+        turn = self._run.turn
+        return not turn.is_wanted and self._walk.passes_idle() and self._is_limited() and turn.may_leave(self.name)
 
     def _speak_for_it(self) -> None:
         """Say what there is to say of a host that has nothing of ours, and no Python to say it with."""
@@ -189,6 +190,7 @@ class Conversation:
     def _observe_again(self) -> None:
         """Look again: what was seen before another run ended may be true no more."""
         self._doing("looking again")
+        self.gates.again(self.name)
         self._line.send({"type": "observe"})
         self._take_note(self._line.expect("observed", OBSERVE_LIMIT))
 
@@ -209,7 +211,7 @@ class Conversation:
         self._take_note(observed)
         more = [each for each in self._seen.stops if each not in before]
         if more and not self._run.options.yes:
-            raise HostFailed(
+            raise NotDone(
                 f"another run has worked here meanwhile, and {more[0]} would be stopped now, which you were not asked",
                 remedy="run the same command again",
             )
@@ -250,12 +252,26 @@ class Conversation:
         elif self.cannot:
             self.outcome.fail(HostFailed(self.cannot[0], remedy=self.cannot[1]))
         else:
-            self._walk.walk()
+            try:
+                self._walk.walk()
+            except NotDone as failure:
+                self._fail_and_stay(failure)
+                return
         self._pass_all_gates(good=False)  # whatever was not come to; others wait for it while the head stays
         self._stay()
         if self._run.stopping.is_set() and self._walk.undone():
             raise Stopped("stopped")
         self._end()
+
+    def _fail_and_stay(self, failure: NotDone) -> None:
+        """Have the head's program end what it does, and stay for the others: it keeps other runs out."""
+        if self.host.role != "head":
+            raise failure
+        self.outcome.fail(failure)
+        self._ear.end()
+        self._line.send({"type": "cut"})
+        self._pass_all_gates(good=False)
+        self._stay()
 
     def _is_agreed(self) -> bool:
         """Wait for the user's word, if anything is to be stopped; True, too, if the run ends before it is given."""
@@ -266,12 +282,13 @@ class Conversation:
 
     def _is_limited(self) -> bool:
         """Tell whether this counts as one of the hosts worked on at once: not if others wait for its answers (the
-        head, the mirror) or for its end (a dropped host), for they hold their slots meanwhile."""
-        answers = self.host.role == "head" or self.name == self._run.mirror.name
+        head, the mirror, who keeps Redis) or for its end (a dropped host), for they hold their slots meanwhile."""
+        answers = self.host.role == "head" or self.host.keeps_redis or self.name == self._run.mirror.name
         return not answers and self._verb == self._run.options.verb
 
     def _stay(self) -> None:
-        """The head stays to answer until every other host is finished, the mirror while any may want files."""
+        """The head stays to answer until every other host is finished, the mirror while any may want files, who keeps
+        Redis while the head may want its secrets."""
         self.through.set()
         self._run.wake_all()
         if self.host.role == "head":
@@ -279,6 +296,8 @@ class Conversation:
         elif self.name == self._run.mirror.name and not self._run.others_through(self.name):
             self._doing("handing files to the other hosts")
             self._line.wait(lambda: self._run.others_through(self.name))
+        elif self.host.keeps_redis:
+            self._line.wait(self._run.head_is_through)
 
     def _end(self) -> None:
         self._ear.may_stop = False  # it ends anyway
@@ -318,9 +337,11 @@ class Conversation:
         with self._leaving:
             if self.finished.is_set():
                 return
-            self._say_goodbye()
-            self.through.set()
-            self.finished.set()
+            try:
+                self._say_goodbye()
+            finally:  # others wait for it without another limit
+                self.through.set()
+                self.finished.set()
         self._run.wake_all()
 
     def _say_goodbye(self) -> None:

@@ -13,7 +13,7 @@ from provisioner.engine.manners import Manners
 from provisioner.engine.outcome import Outcome
 from provisioner.engine.questions import Questions
 from provisioner.engine.shared import Shared
-from provisioner.errors import HostFailed, Stopped, Unreachable
+from provisioner.errors import HostFailed, NotDone, Stopped, Unreachable
 from provisioner.events import Doing, Event, NodeProven, StillDoing, TaskFinished, TaskStarted
 
 Message = dict[str, Any]
@@ -63,6 +63,7 @@ class Ear:
         self.done: set[tuple[int, str]] = set()
         """Tasks that have ended, each by the number of its play and its name."""
         self._halted = False
+        self._pauses = False
         self.may_stop = True
         """Whether what is waited for is given up when the user wants the run ended."""
 
@@ -91,13 +92,14 @@ class Ear:
         """Limit the task that runs, and tell the user of one that takes its time."""
         if self.may_stop and self._run.stopping.is_set():
             self._stop()
+        self._pace()
         if self._task is None:
             self._watch_idleness(now)
             return
         name, since = self._task
         if now - since > self._run.options.task_timeout:
             doing = f" (last: {self._doing_now})" if self._doing_now else ""
-            raise HostFailed(
+            raise NotDone(
                 f"{name!r} did not end within {self._run.options.task_timeout:.0f} s{doing}",
                 remedy="look at the host's load, disk and network; --timeout gives a task longer",
             )
@@ -112,9 +114,16 @@ class Ear:
         if self._run.is_stopped(self._host):
             raise Stopped("stopped")
 
+    def _pace(self) -> None:
+        """Have a host that works begin no further task as long as it is not certain whose turn it is."""
+        pauses = self._working is not None and self._host.role != "head" and not self._run.may_begin()
+        if pauses is not self._pauses:
+            self._pauses = pauses
+            self.line.send({"type": "pause", "on": pauses})
+
     def _watch_idleness(self, now: float) -> None:
         if self._working and now - self._working[1] > IDLE_LIMIT:
-            raise HostFailed(
+            raise NotDone(
                 f"the host was told to do {self._working[0]!r} and began no task for {IDLE_LIMIT:.0f} s",
                 remedy="look at its load and disk, and whether another run works there",
             )

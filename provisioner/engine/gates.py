@@ -37,6 +37,7 @@ class Gates:
         self._hosts = {play: tuple(sorted(names)) for play, names in self._waiting.items()}
         self._good: dict[str, set[str]] = {play: set() for play in hosts}
         self._unreached: set[str] = set()
+        self._gone: set[str] = set()
         self._refused: dict[str, tuple[str, str]] = {}
         self._needs = _reversed(needs) if reverse else dict(needs)
         self._reverse = reverse
@@ -58,9 +59,18 @@ class Gates:
             for wake in list(self._listeners):
                 wake()
 
+    def again(self, host: str) -> None:
+        """Note that a host begins anew: what it is through with was decided on what may be true no more."""
+        with self._lock:
+            for play in self._hosts if host not in self._gone else ():
+                if host in self._hosts[play]:
+                    self._waiting[play].add(host)
+                    self._good[play].discard(host)
+
     def gone(self, host: str, reached: bool = True) -> None:
         """Note that nothing more will come from a host, and whether it ever was there."""
         with self._lock:
+            self._gone.add(host)
             if not reached:
                 self._unreached.add(host)
             plays = [play for play, hosts in self._waiting.items() if host in hosts]

@@ -71,6 +71,8 @@ class Pythons:
         mirror = self._mirror
         if mirror.name is None or not mirror.serves(host.name):
             return None
+        if host.role == "head":  # whoever hands out files must have the turn, and that is held by the head's program
+            return None
 
         def ask(parcel: Parcel) -> Origin | None:
             mirror.offer([{"sha256": parcel.sha256, "filename": parcel.filename, "size": parcel.size}])

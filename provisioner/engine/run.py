@@ -125,6 +125,8 @@ class Run:
             stopping = () if self.stopping.is_set() else self.consent.question()
             granted = self._ask_user(confirm, stopping) if stopping else True
             stop.look()
+            if granted and stopping and self.why_stopping and not stop.begun:
+                self.tell_now(f"nothing more was done{self.why_stopping}", "run the same command again")
             self.consent.decide(granted and not stop.begun)
         stop.wait_for_all()
         self.connector.close()
@@ -199,6 +201,9 @@ class Run:
 
     def others_finished(self, name: str) -> bool:
         return all(talk.finished.is_set() for talk in self.all() if talk.name != name)
+
+    def head_is_through(self) -> bool:
+        return self._head is None or self._head.through.is_set()
 
     def others_through(self, name: str) -> bool:
         return all(talk.through.is_set() for talk in self.all() if talk.name != name)
@@ -286,7 +291,13 @@ class Run:
     def _turn(self, hosts: list[str]) -> Turn:
         head = self._inventory.head.name if self.options.verb != "check" else None
         timeout, ask = self.options.lock_timeout, self.switchboard.ask
-        return Turn(head, hosts, timeout, ask, self.tell_now, self.wake_all, self._lose_turn)
+        return Turn(head, hosts, timeout, ask, self.tell_now, self.wake_all, self._lose_turn, self._begin_anew)
+
+    def _begin_anew(self, hosts: set[str]) -> None:
+        """Have hosts that will be looked at again waited for at every gate."""
+        for talk in self._conversations:
+            if talk.name in hosts:
+                talk.gates.again(talk.name)
 
     def _lose_turn(self, reason: str) -> None:
         """Begin nothing more now that nobody keeps other runs out, unless all is done anyway."""
@@ -294,9 +305,9 @@ class Run:
         if self.stopping.is_set() or self.others_finished(head):
             return
         self.why_stopping = f": {head}, which kept other runs out, was lost"
+        self.begin_to_stop()
         told = f"stopping: {head}, which keeps other runs out, is lost ({reason}): each host finishes or undoes"
         self.tell_now(f"{told} its current step, no other is begun", "run the same command again")
-        self.begin_to_stop()
 
     def _gates(self, told: list[Declaration], verb: Verb) -> Gates:
         hosts: dict[str, set[str]] = {play: set() for play in self._order}

@@ -111,6 +111,9 @@ class Shared(Protocol):
     def others_finished(self, name: str) -> bool:
         """Tell whether every conversation but that host's has ended."""
 
+    def head_is_through(self) -> bool:
+        """Tell whether the head has no more work to do."""
+
     def others_through(self, name: str) -> bool:
         """Tell whether no conversation but that host's has any more work to do."""
 

@@ -74,11 +74,11 @@ class Stop:
 
     def _begin(self) -> None:
         self.begun, self._since = True, time.monotonic()
+        self._run.begin_to_stop()
         self._run.tell_now(
             f"stopping: each host finishes or undoes its current step (within {STOP_LIMIT:.0f} s), no other is begun",
             "once more Ctrl-C ends it at once",
         )
-        self._run.begin_to_stop()
 
     def _is_over(self) -> bool:
         """Give up those that were never reached, or do not come to an end; tell whether nobody is left."""

@@ -6,11 +6,12 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as NoAnswer
+from contextlib import suppress
 from typing import Any
 
-from provisioner.errors import HostFailed
+from provisioner.errors import HostFailed, SaysNothing
 
 Message = dict[str, Any]
 
@@ -27,7 +28,7 @@ class Switchboard:
 
     def __init__(self) -> None:
         self._lock = threading.Condition()
-        self._lines: dict[str, Future[Callable[[Message], None]]] = {}
+        self._lines: dict[str, Future[Any]] = {}
         self._pending: dict[int, tuple[str, Future[Any]]] = {}
         self._shared: dict[str, Future[Any]] = {}
         self._moved: dict[str, float] = {}
@@ -53,31 +54,32 @@ class Switchboard:
             line, self._lines[host] = self._lines.get(host), Future()
             pending = [future for asked, future in self._pending.values() if asked == host]
         self._lines[host].set_exception(failure)
-        if line is not None and not line.done():
-            line.set_exception(failure)
-        for future in pending:
-            if not future.done():
-                future.set_exception(failure)
+        for future in ([line] if line is not None else []) + pending:
+            _settle(future, failure)
         with self._lock:
             self._lock.notify_all()
 
     def ask(self, host: str, what: str, args: Any, timeout: float, connect: float = CONNECT_LIMIT) -> Any:
         """Return a host's answer.
 
+        Args:
+            args: JSON; or what returns it, called when the host is there.
+
         Raises:
             HostFailed: the host is not part of the run, is gone, can't say, was not there after ``connect`` seconds
-                without progress, or said nothing in ``timeout`` seconds.
+                without progress, or (SaysNothing) said nothing in ``timeout`` seconds.
         """
         if host not in self._lines:
             raise HostFailed(f"{host} takes no part in this run")
         self._await(host, connect)
+        args = args() if callable(args) else args
         key = json.dumps([host, what, args], sort_keys=True)
         try:
             begun = time.monotonic()
             future = self._put(host, key, what, args, timeout)
             return future.result(max(0.0, timeout - (time.monotonic() - begun)))
         except NoAnswer:
-            raise HostFailed(f"{host} did not answer within {timeout:.0f} s") from None
+            raise SaysNothing(f"{host} did not answer within {timeout:.0f} s") from None
         finally:
             with self._lock:
                 self._shared.pop(key, None)
@@ -99,11 +101,12 @@ class Switchboard:
         with self._lock:
             _, future = self._pending.pop(message.get("id", -1), ("", None))
             self._lock.notify_all()
-        if future is None or future.done():
+        if future is None:
             return
         if "error" in message:
-            future.set_exception(HostFailed(str(message["error"]), remedy=str(message.get("remedy", ""))))
-        else:
+            _settle(future, HostFailed(str(message["error"]), remedy=str(message.get("remedy", ""))))
+            return
+        with suppress(InvalidStateError):
             future.set_result(message.get("value"))
 
     def _has_room(self, host: str) -> bool:
@@ -125,6 +128,11 @@ class Switchboard:
         try:
             line.result(0)({"type": "query", "id": number, "what": what, "args": args})
         except Exception as error:
-            if not future.done():
-                future.set_exception(error)
+            _settle(future, error)
         return future
+
+
+def _settle(future: Future[Any], failure: Exception) -> None:
+    """Have whoever waits be told that nothing comes, unless something came in this very moment."""
+    with suppress(InvalidStateError):
+        future.set_exception(failure)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from provisioner.errors import NoTurn, ProvisionError, Unreachable
+from provisioner.errors import HostFailed, NoTurn, ProvisionError, SaysNothing, Unreachable
 
 Message = dict[str, Any]
 
@@ -25,9 +25,15 @@ one of ours, which is sent every 5."""
 ASK_WAIT = 2.0
 """Seconds that the head tries before it says who has the turn."""
 ANSWER_LIMIT = 60.0
-"""Seconds for the head to say anything at all."""
+"""Seconds for the head to say anything at all; one that lives is asked again as long as another run is waited for."""
+LOOK_LIMIT = 180.0
+"""Seconds for the head to look at itself, from when it is asked: the conversation with it ends after 120."""
+LOOK_PAUSE = 1.0
+"""Seconds until it is asked again."""
 CONNECT_LIMIT = 1800.0
 """Seconds without progress to wait for the head's conversation; it ends by itself much earlier."""
+TAKE_LIMIT = 3 * CONNECT_LIMIT
+"""Seconds, beside those for another run, in which it is known for certain whether the run gets its turn."""
 NOTHING = "it has nothing of this cluster"
 """What is told of a head that can't hold a turn, and needs not."""
 HANGS = 120.0
@@ -45,6 +51,7 @@ class Turn:
         tell: tells the user something: message, remedy.
         wake: called when something may have been decided.
         lost: called when the head that held the turn is gone: why.
+        anew: called with hosts that will be looked at again, before anybody may begin.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class Turn:
         tell: Callable[[str, str], None],
         wake: Callable[[], None],
         lost: Callable[[str], None] = lambda reason: None,
+        anew: Callable[[set[str]], None] = lambda hosts: None,
     ) -> None:
         self._head = head
         self._timeout = timeout
@@ -63,6 +71,7 @@ class Turn:
         self._tell = tell
         self._wake = wake
         self._lost = lost
+        self._anew = anew
         self._lock = threading.Lock()
         self._unseen = set(hosts)
         self._looking: set[str] = set()
@@ -71,6 +80,7 @@ class Turn:
         self._asked = False
         self._decided = threading.Event()
         self._head_gone = ""
+        self._head_has_nothing = False
         self._held = False
         self._began = 0.0
         self._telling = threading.Lock()
@@ -94,11 +104,16 @@ class Turn:
         """Note that a host was looked at, and whether there is something to do."""
         with self._lock:
             self._unseen.discard(host)
-            done = not self._unseen
-        if wants:
-            self._request()
-        elif done:
+            done, asks = not self._unseen, wants and self._is_first()
+        if asks:
+            self._begin_to_ask()
+        elif done and not wants:
             self._wake()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether any host has something to do."""
+        return self._asked
 
     def may_leave(self, host: str) -> bool:
         """Tell whether a host with nothing to do needs not wait for the others: as long as nobody wants the turn."""
@@ -112,7 +127,7 @@ class Turn:
         with self._lock:
             self._unseen.discard(host)
             if host == self._head:
-                self._head_gone = reason or NOTHING
+                self._head_gone, self._head_has_nothing = reason or NOTHING, not reason
             lost = host == self._head and self._held
             done = not self._unseen
         if done:
@@ -147,9 +162,13 @@ class Turn:
         Raises:
             NoTurn: the run gets none.
         """
-        self._request()
-        if self._head is not None:
-            self._decided.wait()  # whoever asks the head has limits
+        with self._lock:
+            asks = self._is_first()
+        if asks:
+            self._begin_to_ask()
+        limit = self._timeout + TAKE_LIMIT
+        if self._head is not None and not self._decided.wait(limit):
+            raise NoTurn(f"it is not known after {limit:.0f} s whose turn it is", remedy="run the same command again")
         if self.refusal is not None:
             raise NoTurn(self.refusal[0], remedy=self.refusal[1])
 
@@ -164,11 +183,13 @@ class Turn:
         with self._telling, suppress(ProvisionError):
             self._ask(self._head, "turn", {"wait": 0.0, "age": 0.0, "asks": self._asks}, ANSWER_LIMIT, 0.0)
 
-    def _request(self) -> None:
-        with self._lock:
-            if self._asked or self._head is None:
-                return
-            self._asked = True
+    def _is_first(self) -> bool:
+        """Tell, once, whether the head must be asked now; the lock is held."""
+        first = not self._asked and self._head is not None
+        self._asked = self._asked or first
+        return first
+
+    def _begin_to_ask(self) -> None:
         threading.Thread(target=self._obtain, daemon=True, name="turn").start()
 
     def _obtain(self) -> None:
@@ -185,16 +206,27 @@ class Turn:
                 self.refusal = f"{self._head} can't keep other runs out: {failure.message}", failure.remedy
         except Exception as error:
             self.refusal = f"unexpected {type(error).__name__}: {error}", "please report this"
-        with self._lock:
-            self._held = held
-            self._outdated = self._looking - self._left if stale else set()
-            lost = self._head_gone if held else ""
-            self._decided.set()
-        self._wake()
+        finally:  # whoever waits has no other limit
+            lost = self._decide(stale, held)
         if stale and self._left and held:
             self._tell_of_those_that_left()
         if lost:
             self._lost(lost)
+
+    def _decide(self, stale: bool, held: bool) -> str:
+        """Note whether the turn is ours; returns why the head that held it is gone, if it is."""
+        try:
+            with self._lock:
+                self._outdated = self._looking - self._left if stale else set()
+            if self._outdated:
+                self._anew(set(self._outdated))
+        finally:
+            with self._lock:
+                self._held = held
+                lost = self._head_gone if held else ""
+                self._decided.set()
+        self._wake()
+        return lost
 
     def _wait_for_it(self) -> bool:
         """Return once the turn is ours, or will not be (``refusal``); tells whether what was seen may be outdated."""
@@ -202,13 +234,11 @@ class Turn:
         begun, waited = 0.0, False
         while True:
             left = begun + self._timeout - time.monotonic() if begun else self._timeout
-            args = {"wait": max(0.0, min(ASK_WAIT, left)), "age": time.monotonic() - (self._began or time.monotonic())}
-            reply: Message = self._ask(self._head, "turn", args, ANSWER_LIMIT, CONNECT_LIMIT)
-            if reply.get("looking"):
-                continue
+            wait = max(0.0, min(ASK_WAIT, left))
+            reply = self._answer(wait)
             if "holder" not in reply:
                 return waited or bool(reply.get("stale"))
-            begun = begun or time.monotonic() - args["wait"]  # not before the head could be asked
+            begun = begun or time.monotonic() - wait  # not before the head could be asked
             if begun + self._timeout <= time.monotonic():
                 self.busy = True
                 self.refusal = self._refused(reply["holder"])
@@ -216,6 +246,30 @@ class Turn:
             if not waited:
                 waited = True
                 self._tell_who(reply["holder"])
+
+    def _answer(self, wait: float) -> Message:
+        """Return what the head says that has looked at itself; one that is slow is asked again."""
+        assert self._head is not None
+
+        def args() -> Message:  # when it can be asked: until then what was seen gets older
+            return {"wait": wait, "age": time.monotonic() - self._began if self._began else 0.0}
+
+        slow_since = looks_since = 0.0
+        while True:
+            begun = time.monotonic()
+            try:
+                reply: Message = self._ask(self._head, "turn", args, ANSWER_LIMIT, CONNECT_LIMIT)
+            except SaysNothing:
+                slow_since = slow_since or begun
+                if time.monotonic() - slow_since >= self._timeout:
+                    raise
+            else:
+                if not reply.get("looking"):
+                    return reply
+                looks_since = looks_since or time.monotonic()
+                if time.monotonic() - looks_since > LOOK_LIMIT:
+                    raise HostFailed(f"it looked at itself for more than {LOOK_LIMIT:.0f} s", remedy="look at its load")
+            time.sleep(LOOK_PAUSE)
 
     def _refused(self, holder: Message) -> tuple[str, str]:
         message = f"nothing was done: it is the turn of {described(holder)}"
@@ -236,7 +290,7 @@ class Turn:
         self._tell(message, f"goes on by itself; gives up after {self._timeout:.0f} s (--lock-timeout)")
 
     def _go_without(self) -> None:
-        if self._head_gone != NOTHING:
+        if not self._head_has_nothing:
             told = f"no other run is kept out meanwhile: {self._head} can't hold the turn ({self._head_gone})"
             self._tell(told, "see to it that nobody else works on this cluster until this run has ended")
 

@@ -10,14 +10,14 @@ from provisioner.engine.gates import Gate, Gates
 from provisioner.engine.outcome import Outcome
 from provisioner.engine.seen import Seen
 from provisioner.engine.shared import Shared
-from provisioner.errors import HostFailed
+from provisioner.errors import NotDone
 from provisioner.events import Verb
 
 HOUSEKEEPING = {"old_environments"}
 """Resources that wait for others without being part of the outcome: nobody is told that their turn did not come."""
 
 
-class LookedAgain(HostFailed):
+class LookedAgain(NotDone):
     """What the host was to do was decided on what is true no more; once, that is no failure."""
 
 
@@ -53,6 +53,7 @@ class Walk:
         self._slot = slot
         self._name = declaration.host.name
         self.seen = Seen(self._name)
+        self._counted = 0
 
     def passes_idle(self) -> bool:
         """Pass gates that have opened, as long as there is nothing to do behind them; tells whether that is all."""
@@ -69,6 +70,7 @@ class Walk:
         try:
             self._go_through()
         except LookedAgain:
+            self._gates.again(self._name)
             self._go_through()
 
     def _go_through(self) -> None:
@@ -85,6 +87,7 @@ class Walk:
             if gate is Gate.SHUT:
                 for _ in range(self.seen.count(index)):
                     self._outcome.count("skipped")
+                self._counted += self.seen.count(index)
                 if not housekeeping:
                     self._outcome.skip(*self._gates.refuse(play))
                 return
@@ -115,8 +118,7 @@ class Walk:
         return all(task["resource"] in HOUSEKEEPING for task in tasks)
 
     def _work(self, index: int) -> bool:
-        self._ear.line.wait(self._run.may_begin)
-        self._ear.line.wait(lambda: self._slot.acquire(blocking=False))
+        self._ear.line.wait(lambda: self._run.may_begin() and self._slot.acquire(blocking=False))
         try:
             self._ear.work(self._declaration.plays[index])
             self._ear.line.send({"type": "play", "index": index, "changed": self._run.changed.is_set()})
@@ -137,7 +139,7 @@ class Walk:
         """Count what was to be done and is not."""
         undone, why = self.undone(), self._run.why_stopping
         remedy = "run the same command again" if why else ""
-        for _ in undone:
+        for _ in undone[self._counted :]:
             self._outcome.count("skipped")
         if undone and self._verb != "check":
             more = f" and {len(undone) - 1} more" if undone[1:] else ""

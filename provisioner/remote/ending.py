@@ -21,6 +21,8 @@ LEAVE_LIMIT = 60.0
 stopped is started meanwhile."""
 
 
+_ENDING = threading.Lock()
+_ENDED: List[bool] = []
 RAY_LIMIT = 3.0
 """Seconds to find out whether Ray runs, where somebody waits for the end."""
 
@@ -32,6 +34,8 @@ class Steps:
         self._lock = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
+        self._may = threading.Event()
+        self._may.set()
         self._halted = 0.0
         self._cut = False
         self._breaks_off = False
@@ -39,6 +43,8 @@ class Steps:
 
     def begin(self, name: str, breaks_off: bool, last: bool = False) -> None:
         """Note that a step begins; does not return if none may begin any more, but the ``last``, which tidies up."""
+        if not last:
+            self._may.wait()  # the controller says so, or is gone, which ends this program
         with self._lock:
             if last or not self._halted:
                 self._name, self._breaks_off = name, breaks_off
@@ -59,6 +65,19 @@ class Steps:
         """Have nothing more begun."""
         with self._lock:
             self._halted = self._halted or time.monotonic()
+
+    def pause(self, on: bool) -> None:
+        """Have nothing more begun for now, or go on: whose turn it is, is not certain."""
+        if on:
+            self._may.clear()
+        else:
+            self._may.set()
+
+    def cut(self) -> None:
+        """Give up what is being done, and have nothing more begun; the program stays, and what it holds."""
+        with self._lock:
+            self._halted, self._cut = self._halted or time.monotonic(), True
+        break_off()
 
     def stop(self, before_cut: Callable[[], None]) -> str:
         """Wait for what is being done, and have nothing more begun; returns the name of what was broken off.
@@ -85,7 +104,10 @@ def break_off() -> None:
     from provisioner.remote.service import finish
 
     finish()
-    end_children()
+    with _ENDING:  # once: nothing can be started any more
+        if not _ENDED:
+            end_children()
+            _ENDED.append(True)
 
 
 def ray_state(host: Host) -> str:

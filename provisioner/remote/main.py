@@ -34,12 +34,12 @@ class Conversation:
     """Answers one controller, once."""
 
     def __init__(self) -> None:
-        self.wire = Wire(self.answer, lost, self.stop)
+        self._steps = Steps()
+        self.wire = Wire(self.answer, lost, self.stop, self._steps.pause, self._steps.cut)
         self.plays: List[List[Task]] = []
         self.mode = "check"
         self._looked = time.monotonic()
         self._outdated = False
-        self._steps = Steps()
         self._turn = turn.Turn(lambda: self.wire.heard)
         self._locking = threading.Lock()
         self._greeted = threading.Event()
@@ -233,18 +233,20 @@ class Conversation:
 
     def _take_turn(self, args: Message) -> Message:
         """Have the whole run's turn on the cluster, or say who has it; see engine/turn.py."""
+        came = time.monotonic()
         if not self._observed.wait(ANSWER_WAIT):
             return {"looking": True}
         if "asks" in args:
             self._turn.tell(bool(args["asks"]))
-        own = time.monotonic() - self._looked
         if self._turn.held:
             return {"stale": self._outdated}
         try:
             before = self._lock(float(args["wait"]))
         except turn.Busy as busy:
             return {"holder": turn.told(busy.note)}
-        self._outdated = self._outdated or turn.is_stale(before, float(args["age"]), own)
+        now = time.monotonic()
+        age = float(args["age"]) + now - came
+        self._outdated = self._outdated or turn.is_stale(before, age, now - self._looked)
         return {"stale": self._outdated}
 
     def stop(self, halt: bool) -> None:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     Note = Dict[str, Any]
 
-LOCK_WAIT = 2 * SILENCE
-"""Seconds to wait on a host for a run that has lost its turn or its controller: its program ends after ``SILENCE``."""
 ALIVE = 5.0
 """Seconds between two signs of life."""
 STUCK = 3 * SILENCE
@@ -40,6 +38,9 @@ WATCH = 10.0
 """Seconds that it is watched before that is believed: a clock may have been set, a disk full for a moment."""
 MARGIN = 5.0
 """Seconds by which two hosts may begin to look at different times without it meaning anything."""
+LOCK_WAIT = STUCK + WATCH + 2 * GRACE
+"""Seconds to wait on a host for a run that has lost its turn or its controller: its program ends after ``SILENCE``, and
+one that hangs is ended."""
 _LENGTH = 512
 """Bytes of a note at least: a shorter one is written over a longer one in one go."""
 

@@ -93,6 +93,8 @@ class Wire:
         lost: called when the controller is gone; must end the program.
         stop: called in a thread when the user wants the run ended: first with True, to begin nothing more, then with
             False: must end the program.
+        pause: called where nobody must be kept waiting: whether nothing may be begun for now.
+        cut: called in a thread when what is being done is given up, and the program is to stay.
     """
 
     def __init__(
@@ -100,10 +102,14 @@ class Wire:
         answer: Callable[[str, Any], Any],
         lost: Callable[[], None],
         stop: Callable[[bool], None] = lambda halt: None,
+        pause: Callable[[bool], None] = lambda on: None,
+        cut: Callable[[], None] = lambda: None,
     ) -> None:
         self._answer = answer
         self._lost = lost
         self._stop = stop
+        self._pause = pause
+        self._cut = cut
         self._out = sys.stdout.buffer
         self._lock = threading.Lock()
         self._inbox: queue.Queue[Message] = queue.Queue()
@@ -204,6 +210,10 @@ class Wire:
             return
         if kind in ("halt", "stop"):
             threading.Thread(target=self._stop, args=(kind == "halt",), daemon=True).start()
+        elif kind == "pause":
+            self._pause(bool(message.get("on")))
+        elif kind == "cut":
+            threading.Thread(target=self._cut, daemon=True).start()
         elif kind == "blob":
             self._pour(message)
         elif kind in ("answer", "moving"):

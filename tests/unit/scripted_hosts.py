@@ -48,6 +48,8 @@ class Played:
         self.reachable = threading.Event()
         self.reachable.set()
         self.turn: list[Message] = [{}]
+        self.answers = threading.Event()
+        self.answers.set()
         self.again = False
         self.closed = threading.Event()
         self.last_heard = time.monotonic()
@@ -95,6 +97,7 @@ class Played:
         self._look()
 
     def _on_query(self, message: Message) -> None:
+        self.answers.wait(20)
         value = self.turn.pop(0) if self.turn[1:] else self.turn[0]
         self.say(type="reply", id=message["id"], value=value)
 
@@ -126,6 +129,8 @@ class Scene:
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, playbook: str, **hosts: Played) -> None:
         self.hosts, self.events = hosts, list[Event]()
+        self.keeper = ""
+        self.take: Callable[[Event], None] = self.events.append
         file = folder / "playbook.yml"
         file.write_text(dedent(playbook))
         self._playbook, self._folder = load_playbook(file), folder
@@ -139,15 +144,16 @@ class Scene:
     ) -> threading.Thread:
         """Start the run; ``code`` is there once the thread has ended."""
         made = tuple(
-            Host(name, "worker" if number else "head", f"127.0.0.{number + 1}", "3.11.9", (), RayOptions())
+            Host(name, "worker" if number else "head", f"127.0.0.{number + 1}", "3.11.9", (), RayOptions(),
+                 keeps_redis=name == self.keeper)
             for number, name in enumerate(self.hosts)
-        )
+        )  # fmt: skip
         inventory = Inventory("lab", "2.60.0", made, self._folder / "inventory.yml")
         settings = RunOptions(verb, **{"yes": confirm is None, **options})
         run = Run(inventory, self._playbook, settings, NoPackages(), time.monotonic())
 
         def hold() -> None:
-            self.code = run.execute(self.events.append, confirm or (lambda stopping: False))
+            self.code = run.execute(self.take, confirm or (lambda stopping: False))
 
         thread = threading.Thread(target=hold, daemon=True)
         thread.start()

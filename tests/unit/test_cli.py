@@ -20,8 +20,11 @@ import provisioner
 from provisioner.cli import main
 from provisioner.cli.main import cli, token_show
 from provisioner.cli.next_steps import next_commands
+from provisioner.cli.run import _telling_aside
 from provisioner.errors import InputError
+from provisioner.events import Notice, RunFinished
 from provisioner.inventory.load import load_inventory
+from provisioner.report import open_reports
 
 PACKAGE = Path(provisioner.__file__).parent
 INVENTORY = """\
@@ -330,3 +333,13 @@ def test_without_any_version_that_goes_the_code_is_1(folder: Path, provision: Pr
     assert done.code == 1
     assert "without macOS x86_64 there would be some" in done.out
     assert "RAY " not in done.out
+
+
+def test_what_can_not_be_told_aside_is_in_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, out = io.StringIO(), io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    with open_reports(verb="apply", cluster="lab", json=True, stream=out) as reports:
+        _telling_aside(reports)(Notice(0.0, "", "stopping: h1 is lost", "run again", urgent=True))
+        reports.emit(RunFinished(0.0, "apply", 4))
+    assert "stopping: h1 is lost" in out.getvalue()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from provisioner.engine import turn
-from provisioner.events import Difference, HostObserved
+from provisioner.engine.gates import Gates
+from provisioner.engine.outcome import Outcome
+from provisioner.engine.seen import Seen
+from provisioner.engine.walk import Walk
+from provisioner.events import Difference, Event, HostFinished, HostObserved
 from tests.waiting import soon
 
 from .scripted_hosts import Played, Scene, differs, ended
@@ -140,18 +147,109 @@ def test_nobody_is_asked_when_the_head_is_lost(scene: Make) -> None:
 
 def test_a_silent_head_has_nothing_begun(scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may have given up the turn; once it is heard again, it has not."""
-    run = scene(PLAYBOOK, h1=Played(ALL), w1=Played(ALL))
-    head, worker = run.hosts["h1"], run.hosts["w1"]
-    worker.works.clear()
-    going = run.start()
-    assert soon(lambda: worker.told("play") and len(head.told("play")) == 1, 10)
+    run = scene(PLAYBOOK, h1=Played(ALL), w1=Played(ALL), w2=Played(ALL))
+    head, *workers = run.hosts.values()
+    for each in workers:
+        each.works.clear()
+    going = run.start(concurrency=1)
+    assert soon(lambda: any(each.told("play") for each in workers) and len(head.told("play")) == 1, 10)
+    worker, other = sorted(workers, key=lambda each: not each.told("play"))
+    other.works.set()
+    time.sleep(0.5)  # it waits for the slot
     head.last_heard = time.monotonic() - turn.CERTAIN - 1
+    assert soon(lambda: worker.told("pause"), 10), "it begins no further task of its play either"
     worker.works.set()
     time.sleep(2)
-    assert len(worker.told("play")) == 1
+    assert (len(worker.told("play")), len(other.told("play"))) == (1, 0)
     head.last_heard = time.monotonic() + 60
     ended(going)
-    assert (run.code, len(worker.told("play"))) == (0, 2)
+    assert (run.code, len(worker.told("play")), len(other.told("play"))) == (0, 2, 2)
+    assert [each["on"] for each in worker.told("pause")] == [True, False]
+
+
+def test_a_head_whose_task_takes_too_long_stays_for_the_others(scene: Make) -> None:
+    """It fails alone: its program ends what it does, and keeps other runs out until the others are done."""
+    run = scene(PLAYBOOK, h1=Played(ALL), w1=Played(ALL))
+    head, worker = run.hosts["h1"], run.hosts["w1"]
+    head.works.clear()
+    worker.looks.clear()
+    going = run.start(task_timeout=3.0)
+    assert soon(lambda: head.told("play"), 10)
+    time.sleep(1.5)
+    worker.works.clear()
+    worker.looks.set()
+    assert soon(lambda: head.told("cut"), 10)
+    assert not head.closed.is_set() and worker.told("play")
+    worker.works.set()
+    ended(going)
+    assert (run.code, run.statuses()) == (3, {"h1": "failed", "w1": "changed"})
+    assert "'First' did not end within 3 s" in run.finished()["h1"].message
+    assert head.closed.is_set() and worker.told("halt") == []
+
+
+def test_nobody_goes_on_before_a_host_that_looks_again(scene: Make) -> None:
+    """It had nothing to do; another run has worked there meanwhile."""
+    run = scene(PLAYBOOK, h1=Played(ALL), w1=Played([], [differs(0, "First")]))
+    head, worker = run.hosts["h1"], run.hosts["w1"]
+    worker.looks.clear()
+    head.answers.clear()
+    head.turn = [{"stale": True}]
+    going = run.start()
+    assert soon(lambda: head.told("query"), 10)
+    worker.looks.set()
+    time.sleep(0.5)
+    worker.looks.clear()
+    head.answers.set()
+    assert soon(lambda: worker.told("observe") and head.told("play"), 10)
+    time.sleep(1)
+    assert [each["index"] for each in head.told("play")] == [0]
+    worker.looks.set()
+    ended(going)
+    assert (run.code, ("w1", "First") in run.done()) == (0, True)
+
+
+def test_who_keeps_redis_stays_until_the_head_is_through(scene: Make) -> None:
+    run = scene(PLAYBOOK, h1=Played(), w1=Played(), w2=Played())
+    run.keeper = "w1"
+    run.hosts["h1"].looks.clear()
+    going = run.start("check")
+    assert soon(lambda: "w2" in run.finished(), 10)
+    time.sleep(0.5)
+    assert "w1" not in run.finished(), "the head may ask it yet"
+    run.hosts["h1"].looks.set()
+    ended(going)
+    assert run.code == 0
+
+
+def test_a_report_that_breaks_keeps_nobody_waiting(scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", broken.append)
+    run = scene(PLAYBOOK, h1=Played(), w1=Played())
+
+    def breaks(event: Event) -> None:
+        run.events.append(event)
+        if isinstance(event, HostFinished) and event.host == "w1":
+            raise OSError("no space left on device")
+
+    run.take = breaks
+    assert run.run() == 0
+    assert soon(lambda: len(broken) == 1, 10)
+
+
+def test_what_a_shut_gate_kept_back_is_counted_once() -> None:
+    tasks = [{"name": "First", "resource": "command", "when": {}}]
+    declaration: Any = SimpleNamespace(
+        host=SimpleNamespace(name="w1"), plays=["Two"], hello={"plays": [{"tasks": tasks}]}
+    )
+    run: Any = SimpleNamespace(stopping=threading.Event(), changed=threading.Event(), why_stopping="")
+    gates = Gates({"One": {"h1"}, "Two": {"w1"}}, {"Two": ("One",)}, reverse=False)
+    gates.gone("h1")
+    ear: Any = SimpleNamespace(done=set())
+    walk = Walk(run, declaration, "apply", gates, ear, Outcome(), threading.Semaphore())
+    walk.seen = Seen("w1", {"tasks": [differs(0, "First")]})
+    walk.walk()
+    walk.note_undone()
+    assert walk._outcome.counts["skipped"] == 1
 
 
 def test_a_head_that_must_not_be_touched_stays_for_the_others(scene: Make) -> None:

@@ -99,6 +99,19 @@ def test_a_host_that_is_gone_is_through_with_everything_badly() -> None:
     assert gates.refuse("c")[0] == "'a' did not succeed on any of its hosts"
 
 
+def test_a_host_that_looks_again_is_waited_for_again_but_not_one_that_is_gone() -> None:
+    gates = Gates({"a": {"h1", "h2"}, "b": {"h1"}}, {"b": ("a",)}, reverse=False)
+    for host in ("h1", "h2"):
+        gates.through("a", host, good=True)
+    gates.again("h1")
+    assert gates.state("b") is Gate.WAITING
+    gates.through("a", "h1", good=False)
+    assert gates.state("b") is Gate.OPEN
+    gates.gone("h2")
+    gates.again("h2")
+    assert gates.state("b") is Gate.OPEN
+
+
 def chain() -> Gates:
     """Three plays that need nothing, as of three hosts."""
     return Gates({"a": {"h1", "h2", "h3"}, "b": {"h1"}, "c": {"h2", "h3"}}, {}, reverse=False)

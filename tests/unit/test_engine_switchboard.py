@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -103,6 +104,21 @@ def test_whoever_waits_for_a_host_that_goes_is_told() -> None:
     join(threads)
     assert answers == ["ctl is not there to answer"] * 2
     assert ask_now(board) == "ctl is not there to answer"
+
+
+def test_an_answer_that_comes_in_the_moment_the_host_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was faster has said it: the other one must not fail for it."""
+    board = Switchboard()
+    line = Line(board)
+    threads, answers = ask(board, 1)
+    assert soon(lambda: line.heard, 5)
+    _, future = board._pending[line.heard[0]["id"]]
+    future.set_result("an answer")
+    monkeypatch.setattr(Future, "done", lambda self: False)
+    board.gone("ctl")
+    monkeypatch.undo()
+    join(threads)
+    assert answers == ["an answer"]
 
 
 def ask_now(board: Switchboard, timeout: float = 5.0) -> str:

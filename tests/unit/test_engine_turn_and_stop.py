@@ -14,7 +14,7 @@ import pytest
 from provisioner.engine import turn
 from provisioner.engine.stop import Stop
 from provisioner.engine.turn import Turn
-from provisioner.errors import HostFailed, NoTurn, Unreachable
+from provisioner.errors import HostFailed, NoTurn, SaysNothing, Unreachable
 from tests.waiting import soon
 
 HOLDER = {"who": "kim@desk", "from": "10.0.0.7", "verb": "apply", "age": 65.0, "silent": 2.0}
@@ -31,7 +31,7 @@ class Scene:
     decided: threading.Event = field(default_factory=threading.Event)
 
     def ask(self, host: str, what: str, args: Any, limit: float, connect: float) -> Any:
-        self.asked.append(args)
+        self.asked.append(args() if callable(args) else args)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -56,6 +56,7 @@ CASES: list[tuple[str, list[Any], bool, bool, str, str]] = [
     ("another run came first", [{"holder": HOLDER}, {}], True, True, "", "waiting for the turn of kim@desk (from 10"),
     ("changed since", [{"stale": True}], True, True, "", ""),
     ("the head still looks at itself", [{"looking": True}, {}], True, False, "", ""),
+    ("the head is slow", [SaysNothing("no answer"), SaysNothing("no answer"), {}], True, False, "", ""),
     ("the head can't", [HostFailed("its disk is full")], False, False, "h1 can't keep other runs out: its disk", ""),
     ("its link breaks", [Unreachable("the connection broke off")], True, False, "", "no other run is kept out"),
     ("our own mistake", [KeyError("x")], False, False, "unexpected KeyError", ""),
@@ -72,6 +73,68 @@ def test_whose_turn_it_is(answers: list[Any], ours: bool, outdated: bool, refuse
     assert [here.is_outdated("h1"), here.is_outdated("h1")] == [outdated, False], "told once"
     assert refused in (here.refusal or ("",))[0] and bool(refused) == bool(here.refusal)
     assert told in "".join(scene.told) and bool(told) == bool(scene.told)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("LOOK_PAUSE", 0.01), ("LOOK_LIMIT", 0.3), ("TAKE_LIMIT", 5.0)):
+        monkeypatch.setattr(turn, name, seconds)
+
+
+@pytest.mark.parametrize(("answer", "refused"), [
+    (SaysNothing("h1 did not answer within 60 s"), "h1 can't keep other runs out: h1 did not answer within 60 s"),
+    ({"looking": True}, "h1 can't keep other runs out: it looked at itself for more than 0 s"),
+])  # fmt: skip
+def test_a_head_that_never_answers_is_not_asked_for_ever(answer: Any, refused: str) -> None:
+    scene = Scene([answer])
+    here = scene.turn(timeout=0.2)
+    settle(here, scene)
+    assert here.refusal is not None and here.refusal[0] == refused
+    assert len(scene.asked) < 100
+
+
+def test_whoever_can_not_know_waits_no_longer_than_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    monkeypatch.setattr(turn, "TAKE_LIMIT", 0.1)
+    here = Turn("h1", ["h1"], 0.1, lambda *about: never.wait(20), lambda *words: None, lambda: None)
+    begun = time.monotonic()
+    with pytest.raises(NoTurn, match="it is not known after 0 s whose turn it is"):
+        here.take()
+    never.set()
+    assert time.monotonic() - begun < 10
+
+
+def test_a_terminal_that_breaks_keeps_nobody_waiting() -> None:
+    def breaks(*words: str) -> None:
+        raise OSError("no space left on device")
+
+    here = Turn("h1", ["h1", "w1"], 300.0, Scene([{"holder": HOLDER}, {}]).ask, breaks, lambda: None)
+    with pytest.raises(NoTurn, match="unexpected OSError"):
+        here.take()
+
+
+def test_what_was_seen_gets_older_until_the_head_can_be_asked() -> None:
+    ages: list[float] = []
+
+    def ask(host: str, what: str, args: Any, limit: float, connect: float) -> Any:
+        time.sleep(0.5)  # it connects
+        ages.append(args()["age"])
+        return {}
+
+    here = Turn("h1", ["h1", "w1"], 300.0, ask, lambda *words: None, lambda: None)
+    here.looks()
+    here.take()
+    assert ages[0] >= 0.5
+
+
+def test_who_is_looked_at_again_is_waited_for_before_anybody_may_begin() -> None:
+    anew: list[tuple[set[str], bool]] = []
+    scene = Scene([{"stale": True}])
+    here = Turn("h1", ["h1", "w1"], 300.0, scene.ask, lambda *words: None, lambda: None,
+                anew=lambda hosts: anew.append((hosts, here.is_ours)))  # fmt: skip
+    here.looking("w1")
+    here.take()
+    assert anew == [({"w1"}, False)]
 
 
 def test_nobody_waits_longer_than_they_want() -> None:

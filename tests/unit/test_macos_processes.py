@@ -54,6 +54,14 @@ def test_whether_it_runs(code: int, output: str, runs: bool) -> None:
     assert Mac({PS: always(code, output)}).runs(913) is runs
 
 
+@pytest.mark.parametrize(
+    ("state", "still"), [("T\n", True), ("U+\n", True), ("S\n", False), ("Ss\n", False), ("R\n", False)]
+)
+def test_only_what_is_stopped_or_hangs_gives_no_sign_of_life(state: str, still: bool) -> None:
+    mac = Mac({PS: always(0, state)})
+    assert (mac.pulse(913) == mac.pulse(913)) is still
+
+
 def test_a_host_knows_its_own(tmp_path: Path) -> None:
     mac = Mac({PS: always(0, f"  7     1 S    /x/python {marker_variable(str(tmp_path))}\n  8     7 S    y\n")})
     assert host_of(mac, tmp_path, service="process").own_processes() == [7, 8]

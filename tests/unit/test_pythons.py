@@ -58,8 +58,14 @@ def test_who_is_left_as_it_is(verb: str, host: Host, limit: tuple[str, ...], lea
 
 @pytest.mark.parametrize(
     ("host", "mirror", "near"),
-    [(HOSTS[1], "h0", "h0"), (HOSTS[0], "h0", None), (HOSTS[1], None, None), (DROPPED, "h0", None)],
-    ids=["member", "the mirror itself", "no mirror", "dropped"],
+    [
+        (HOSTS[1], "h0", "h0"),
+        (HOSTS[0], "h0", None),
+        (HOSTS[0], "h1", None),
+        (HOSTS[1], None, None),
+        (DROPPED, "h0", None),
+    ],
+    ids=["member", "the mirror itself", "a head, without which nobody hands out", "no mirror", "dropped"],
 )
 def test_whom_it_may_come_from(host: Host, mirror: str | None, near: str | None) -> None:
     found = chosen(host, "apply", mirror=mirror).near

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from provisioner.engine.ear import IDLE_LIMIT
 from provisioner.remote import turn
 from provisioner.remote.failure import Failure
+from provisioner.remote.main import Conversation
 from provisioner.remote.platforms.linux import Linux
 from provisioner.remote.turn import Busy, Turn, is_stale, read
 from tests.waiting import soon
@@ -188,3 +191,48 @@ def test_what_the_system_says_of_a_process() -> None:
         process.kill()
         process.wait()
     assert platform.birth(process.pid) == ""
+
+
+def test_a_program_that_hangs_is_ended_before_anybody_gives_up() -> None:
+    assert turn.STUCK + turn.WATCH + turn.GRACE < turn.LOCK_WAIT < IDLE_LIMIT
+
+
+def test_what_was_seen_gets_older_while_the_head_looks_at_itself(site: World) -> None:
+    """The question was on its way before; another run ended meanwhile."""
+    here, said = Conversation(), list[dict[str, Any]]()
+    here.host = site.host()
+    here.host.folder()
+    asking = threading.Thread(target=lambda: said.append(here._take_turn({"wait": 0.0, "age": 0.0})))
+    asking.start()
+    leave(site)
+    leave(site, ended=time.time())
+    time.sleep(1.5)
+    here._looked = time.monotonic()
+    here._observed.set()
+    asking.join(10)
+    assert said == [{"stale": True}]
+
+
+KILLED = """
+import sys
+from provisioner.remote.platforms.linux import Linux
+held = Linux().lock(sys.argv[1], 0)
+Linux().run(["/bin/sleep", sys.argv[2]], 60)
+"""
+
+
+@linux
+def test_what_a_killed_program_was_running_ends_with_it(site: World) -> None:
+    """Whoever gets its lock must not meet that."""
+    site.host().folder()
+    seconds = f"59.{os.getpid()}"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, site.host().path("lock"), seconds])
+
+    def runs() -> bool:
+        found = subprocess.run(["pgrep", "-xf", f"/bin/sleep {seconds}"], stdout=subprocess.DEVNULL, check=False)
+        return found.returncode == 0
+
+    assert soon(runs, 10)
+    process.kill()
+    process.wait()
+    assert soon(lambda: not runs(), 5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from provisioner.remote.platforms.living import Processes
+from provisioner.remote.platforms.process_table import ProcessTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Firewall:
         """Take back what was lent."""
 
 
-class Platform(Processes):
+class Platform(ProcessTable):
     """One OS. Nothing outside ``platforms/`` asks which."""
 
     os = ""

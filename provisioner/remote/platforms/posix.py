@@ -72,6 +72,7 @@ class Posix(Platform):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is_at(file, path):
+                    _have_children_end_with_us()
                     return file
             except OSError:
                 if time.monotonic() > deadline:
@@ -215,10 +216,46 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 """For programs that run as another account."""
 MOST_OUTPUT = 16 << 20
 """Bytes of what a program says that runs as another account: its end counts."""
+TIES: List[Callable[[], None]] = []
+"""What a program that we start does first in its process, so that it ends with us even if we are killed."""
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that a process gets when the thread that made it ends. Linux only; forgotten by its own
+children, and when it becomes another account."""
 START_LIMIT = 5.0
 """Seconds that a program gets to begin; longer only takes one on a disk that does not answer."""
 CHILDREN: Set[int] = set()
 """Programs that run for us now; they must not outlive this one."""
+
+
+def _have_children_end_with_us() -> None:
+    """Tie every program to us that is started from now on: whoever gets our lock after us must not meet it."""
+    if sys.platform != "linux" or TIES:
+        return
+    import ctypes
+
+    own = os.getpid()
+    try:
+        prctl = ctypes.CDLL(None).prctl  # loaded now: nothing may be, between fork and exec
+    except (OSError, AttributeError):
+        return
+
+    def tie() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != own:  # we ended before
+            os._exit(1)
+
+    TIES.append(tie)
+
+
+def _first(become: Optional[Callable[[], None]]) -> Optional[Callable[[], None]]:
+    """Return what a process does before it becomes a program, if anything."""
+    steps = ([become] if become else []) + TIES
+
+    def all_of_them() -> None:
+        for step in steps:
+            step()
+
+    return all_of_them if steps else None
 
 
 def _nameless_file() -> IO[bytes]:
@@ -339,7 +376,7 @@ def _begin(
                 env=env,
                 cwd=cwd,
                 start_new_session=True,
-                preexec_fn=become,  # noqa: PLW1509 - system calls only; `user=` came with Python 3.9
+                preexec_fn=_first(become),  # noqa: PLW1509 - system calls only; `user=` came with Python 3.9
             )
         except FileNotFoundError:
             raise NoProgram("there is no program %s" % argv[0]) from None

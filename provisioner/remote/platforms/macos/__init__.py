@@ -90,6 +90,9 @@ class Macos(Posix):
     def birth(self, pid: int) -> str:
         return self._processes().birth(pid)
 
+    def pulse(self, pid: int) -> str:
+        return self._processes().pulse(pid)
+
     def kill(self, pids: List[int]) -> None:
         for pid in pids:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 
 from provisioner.remote.failure import Failure
 
@@ -64,6 +65,12 @@ class Processes:
         """Return when a process was started, the same to whoever asks; empty if there is none."""
         words = {"LC_ALL": "C", "TZ": "UTC"}
         return " ".join(self._platform.run([PS, "-o", "lstart=", "-p", str(pid)], env=words)[1].split())
+
+    def pulse(self, pid: int) -> str:
+        """Return the same only as long as a process is stopped or hangs in the system (T, U of ps(1)): how often it was
+        given a processor, macOS does not say, and its time grows by less than is shown where it waits for something."""
+        state = self._ps(["-o", "state=", "-p", str(pid)]).strip()
+        return state if state[:1] in ("T", "U") else repr(time.monotonic())
 
     def listener(self, port: int) -> str:
         """Return who listens on a TCP port, such as ``nginx (pid 711)``; without root, others' programs don't show."""

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from typing import List
 
 
-class Processes:
+class ProcessTable:
     """What a platform says of one process, whoever started it."""
 
     def runs(self, pid: int) -> bool:
