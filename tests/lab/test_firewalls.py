@@ -15,6 +15,10 @@ from .shell import run, wait_until
 
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2).close()"
 GCS, RAYLET = 6379, 6380
+RELOADED = ("h2", "change", "firewalld is reloaded; rules that other programs made past it may be lost", "", "")
+SPANS = ("6380-6385", "10002-19999")
+CONTAINERS = "10.88.0.0/16"
+BAN = 'rule family="ipv4" source address="203.0.113.5" port port="22" protocol="tcp" reject'
 INSTALL = "DEBIAN_FRONTEND=noninteractive dpkg -i /srv/debs/*.deb"
 
 
@@ -58,8 +62,19 @@ def room(
 
 
 @pytest.fixture(scope="module")
-def applied(room: Cluster) -> Answer:
+def hindered(room: Cluster) -> Answer:
+    """A first apply where the administrator has opened the worker's ports, and never saved that."""
+    worker = room.machines[1]
+    worker.exec(["firewall-cmd", "--zone=trusted", f"--add-source={CONTAINERS}"])
+    worker.exec(["firewall-cmd", f"--add-rich-rule={BAN}"])
+    worker.exec(["firewall-cmd", *(f"--add-port={span}/tcp" for span in SPANS)])
     declare(room, 2)
+    return room.apply()
+
+
+@pytest.fixture(scope="module")
+def applied(room: Cluster, hindered: Answer) -> Answer:
+    room.machines[1].exec(["firewall-cmd", *(f"--remove-port={span}/tcp" for span in SPANS)])
     return room.apply()
 
 
@@ -75,11 +90,31 @@ def ufw_rules(machine: Machine) -> list[str]:
     return [line for line in machine.exec(["ufw", "status"]).stdout.splitlines() if "# provision lab" in line]
 
 
-def test_the_worker_joins_through_both(room: Cluster, applied: Answer) -> None:
+def test_what_was_never_saved_is_named_and_all_else_is_applied(room: Cluster, hindered: Answer) -> None:
+    assert sorted(hindered.proven()) == ["h1", "h2"]
+    found = [each for each in hindered.host("h2")["findings"] if each["message"].startswith("firewalld is left as it")]
+    assert [each["severity"] for each in found] == ["notice"]
+    lost = "; ".join(f"zone public, ports: {span}/tcp" for span in sorted(SPANS))
+    assert found[0]["message"].endswith(f"would lose what was never saved: {lost}")
+    assert "sudo firewall-cmd --runtime-to-permanent" in found[0]["remedy"]
+    assert not [row for row in hindered.differences() if row[0] == "h2" and "firewalld" in row[2]]
+    assert "hands no files" not in hindered.result.out, "the way for files was open, and is shut again"
+    assert "files" not in room.head.exec(["ufw", "status"]).stdout
+
+
+def test_what_containers_and_bans_have_is_there_after_the_reload(room: Cluster, applied: Answer) -> None:
+    worker = room.machines[1]
+    assert RELOADED in applied.differences()
+    assert worker.exec(["firewall-cmd", "--zone=trusted", "--list-sources"]).stdout.split() == [CONTAINERS]
+    assert "203.0.113.5" in worker.exec(["firewall-cmd", "--list-rich-rules"]).stdout
+    assert CONTAINERS not in worker.exec(["firewall-cmd", "--permanent", "--zone=trusted", "--list-sources"]).stdout
+
+
+def test_the_worker_joins_through_both(room: Cluster, hindered: Answer, applied: Answer) -> None:
     head, worker, stranger = room.machines
     assert sorted(applied.proven()) == ["h1", "h2"]
     told = f"TCP 6379-6385,10001-19999 from {head.ip}-{worker.ip}"
-    assert ("h1", "add", "rules of ufw", "", told) in applied.differences()
+    assert ("h1", "add", "rules of ufw", "", told) in hindered.differences()
     assert ("h2", "add", "rules of firewalld", "", told.replace("6379-", "6380-").replace("10001", "10002")) in (
         applied.differences()
     )
@@ -87,8 +122,6 @@ def test_the_worker_joins_through_both(room: Cluster, applied: Answer) -> None:
     assert reaches(head, worker, RAYLET)
     assert not reaches(stranger, head, GCS)
     assert not reaches(stranger, worker, RAYLET)
-    assert "hands no files" not in applied.result.out, "the way for files was open, and is shut again"
-    assert "files" not in head.exec(["ufw", "status"]).stdout
 
 
 def test_a_second_run_finds_nothing_to_do(room: Cluster, applied: Answer) -> None:
@@ -160,9 +193,18 @@ def test_without_root_it_is_said_before_anything_is_done(room: Cluster, applied:
     assert [each["message"] for each in needed["h1"]] == [
         "ufw is active, and only root may look at its rules, or open it for the cluster's hosts"
     ]
-    assert f"sudo ufw allow in proto tcp from {head.ip} to 0.0.0.0/0 port " in needed["h1"][0]["remedy"]
-    assert "set `become: true`, or on the host: sudo firewall-cmd --permanent" in needed["h2"][0]["remedy"]
+    assert "sudo ufw allow in proto tcp from " in needed["h1"][0]["remedy"]
+    assert "sudo firewall-cmd --permanent --add-rich-rule=" in needed["h2"][0]["remedy"]
     assert worker.ip in needed["h2"][0]["remedy"]
+    assert needed["h2"][0]["remedy"].endswith("; sudo firewall-cmd --reload"), "nothing is cut off"
+    for machine, name in ((head, "h1"), (worker, "h2")):
+        machine.exec(["sh", "-c", needed[name][0]["remedy"].partition("on the host: ")[2].replace("sudo ", "")])
+    assert head.ip in worker.exec(["firewall-cmd", "--list-rich-rules"]).stdout
+    assert len(ufw_rules(head)) > 0
+    said = room.teardown()
+    for name, way in (("h1", "sudo ufw status numbered"), ("h2", "sudo firewall-cmd --permanent --list-rich-rules")):
+        (left,) = [each for each in said.host(name)["findings"] if each["severity"] == "needs elevation"]
+        assert way in left["remedy"]
 
 
 def test_plain_nftables_is_named_and_left_alone(room: Cluster, applied: Answer) -> None:

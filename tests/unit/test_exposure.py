@@ -57,6 +57,19 @@ def test_what_nftables_does_with_what_comes_in(rules: str, refuses: bool | None)
     assert linux_findings.nft(rules).refuses is refuses
 
 
+def test_nft_is_asked_for_the_chains_that_see_what_comes_in() -> None:
+    """In the words of nft 1.0.6."""
+    chains = (
+        NFT_NAT
+        + NFT_DOCKER
+        + NFT_DROP
+        + "table ip6 f {\n\tchain in {\n\t\ttype filter hook input priority 0;\n\t}\n}\n"
+    )
+    assert linux_findings.incoming(chains, ("inet", "ip")) == [("inet", "filter", "input")]
+    assert linux_findings.incoming(chains, ("inet", "ip6")) == [("inet", "filter", "input"), ("ip6", "f", "in")]
+    assert linux_findings.incoming("", ("inet", "ip")) == []
+
+
 @pytest.mark.parametrize(
     ("rules", "refuses"),
     [
@@ -112,10 +125,13 @@ def look(root: Path, argv: list[str] = ARGV, said: Any = "", privileged: bool = 
         (root / "usr/sbin/nft").touch()
 
     def run(argv: list[str], limit: float) -> tuple[int, str]:
-        assert argv == [str(root / "usr/sbin/nft"), "list", "ruleset"]
+        assert argv[:3] == [str(root / "usr/sbin/nft"), "-s", "list"]
         if isinstance(said, Exception):
             raise said
-        return said if isinstance(said, tuple) else (0, said)
+        if isinstance(said, tuple):
+            return said
+        assert argv[3:] in (["chains"], ["chain", "inet", "filter", "input"]), "thousands of rules are not asked for"
+        return 0, said
 
     host: Any = SimpleNamespace(
         cluster="lab", node_ip=more.get("ip", "10.0.0.10"), mode="check", shared={},

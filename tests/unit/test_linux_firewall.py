@@ -11,15 +11,13 @@ from typing import Any
 import pytest
 
 from provisioner.remote.failure import Failure
-from provisioner.remote.host import Host
 from provisioner.remote.platforms import firewalld, firewalld_state, linux_firewall, reach, ufw
 from provisioner.remote.platforms.firewalld_state import State
 
-from .remote_host import World, make, shown
+from .firewalls import OURS, Place
+from .remote_host import shown
 
 SPANS = [(6379, 6385), (10001, 19999)]
-OURS = "comment=70726f766973696f6e206c6162"
-"""``provision lab``."""
 
 
 @pytest.mark.parametrize(
@@ -140,76 +138,63 @@ def test_answers_of_the_bus() -> None:
     assert firewalld_state.values("") == []
 
 
-ZONE = """\
-public (active)
-  target: default
-  interfaces: %s
-  services: ssh %s
-  rich rules: 
-\trule family="ipv4" source address="10.0.0.9" reject%s
-
-"""  # noqa: W291 - as it is said
-
-
-@pytest.mark.parametrize(
-    ("words", "lost"),
-    [
-        (("eth0", "", ""), set()),
-        (("", "https", ""), {"zone public, services: https"}),
-        (("", "", "\n\trule service name=x accept"), {"zone public, rich rules: rule service name=x accept"}),
-    ],
-)
-def test_what_a_reload_would_lose(words: tuple[str, ...], lost: set[str]) -> None:
-    saved = firewalld.settings(ZONE % ("", "", ""), "zone")
-    assert firewalld.settings(ZONE % words, "zone") - saved == lost
-
-
 @pytest.mark.parametrize(("cluster", "name"), [("lab", "provision-lab"), ("a-long-cluster-name", "provision-4e491f3")])
 def test_a_policys_name_has_17_characters_at_most(cluster: str, name: str) -> None:
     assert firewalld.policy_name(cluster) == name
     assert len(name) <= 17
 
 
+ALL, LAN = "0.0.0.0/0", "10.0.0.0/24"
+OPENS = f"allow tcp 6379:6385 {ALL} any"
+DENY = f"deny tcp 6379 {ALL} any {ALL} in"
+
+
 @pytest.mark.parametrize(
-    ("line", "shuts"),
+    ("lines", "shuts"),
     [
-        ("deny tcp 6379 0.0.0.0/0 any 0.0.0.0/0 in", True), ("reject any any 0.0.0.0/0 any 10.0.0.0/24 in_eth0", True),
-        ("deny tcp 22 0.0.0.0/0 any 0.0.0.0/0 in", False), ("deny udp 6379 0.0.0.0/0 any 0.0.0.0/0 in", False),
-        ("deny tcp 6379 0.0.0.0/0 any 10.9.0.0/16 in", False), ("allow tcp 6379 0.0.0.0/0 any 0.0.0.0/0 in", False),
-        ("deny tcp 6379 0.0.0.0/0 any 0.0.0.0/0 out", False),
+        ([DENY], True), (["reject any any 0.0.0.0/0 any 10.0.0.0/24 in_eth0"], True),
+        (["limit tcp 6379 0.0.0.0/0 any 0.0.0.0/0 in"], True),
+        (["deny tcp 22 0.0.0.0/0 any 0.0.0.0/0 in"], False), (["deny udp 6379 0.0.0.0/0 any 0.0.0.0/0 in"], False),
+        (["deny tcp 6379 0.0.0.0/0 any 10.9.0.0/16 in"], False), (["deny tcp 6379 0.0.0.0/0 any 0.0.0.0/0 out"], False),
+        (["deny tcp 6379 10.7.7.7 any 0.0.0.0/0 in"], False), (["deny tcp 6379 10.0.0.9 any 0.0.0.0/0 in"], True),
+        # what stands before it has let the cluster in: with our rules, or with theirs
+        ([f"{OPENS} 10.0.0.1 in {OURS}", f"{OPENS} 10.0.0.2 in {OURS}", DENY], False),
+        ([f"{OPENS} 10.0.0.1 in {OURS}", DENY], True),
+        ([f"allow tcp any {ALL} any {LAN} in", DENY], False), ([DENY, f"allow tcp any {ALL} any {LAN} in"], True),
+        ([f"allow tcp 6379:6382 {ALL} any {LAN} in", f"deny tcp 6000:7000 {ALL} any {ALL} in"], True),
+        ([f"allow tcp 6379:6382 {ALL} any {LAN} in", f"allow any 6383:6385 {ALL} any {LAN} in",
+          f"deny tcp 6000:7000 {ALL} any {ALL} in"], False),
+        ([f"allow tcp any {ALL} any {LAN} in_eth1", DENY], True), ([f"allow udp any {ALL} any {LAN} in", DENY], True),
+        ([f"allow tcp any 10.0.0.9 any {LAN} in", DENY], False), ([f"allow tcp any 10.7.7.7 any {LAN} in", DENY], True),
     ],
 )  # fmt: skip
-def test_rules_of_others_that_keep_the_cluster_out_are_named(line: str, shuts: bool, tmp_path: Path) -> None:
-    place = Place(tmp_path, privileged=True)
-    (place.top / "etc/ufw/user.rules").write_text(f"### tuple ### {line}\n")
+def test_rules_of_others_that_keep_the_cluster_out_are_named(lines: list[str], shuts: bool, tmp_path: Path) -> None:
+    place = Place(tmp_path, privileged=True, rules=lines)
+    place.host.node_ip = "10.0.0.9"
     place.task.observe(place.host)
     found = linux_firewall.findings(place.host, is_running=True)
     assert [each["severity"] for each in found] == ["notice"] * shuts
     assert all("keeps hosts of the cluster from Ray's ports" in each["message"] for each in found)
 
 
+@pytest.mark.parametrize(
+    ("line", "left", "named"),
+    [
+        (f"allow tcp 6379:6385 {ALL} any 10.0.0.1 in", "10.0.0.2", 0),
+        (f"deny tcp 6379:6385 {ALL} any 10.0.0.1 in", "10.0.0.2", 1),
+        (f"limit_log tcp 6379:6385 {ALL} any 10.0.0.1 in", "10.0.0.2", 1),
+        (f"allow tcp 6379:6385 {ALL} any 10.0.0.1 in_eth0", "10.0.0.1-10.0.0.2", 0),
+    ],
+)
+def test_a_rule_of_somebody_else_is_not_made_ours(line: str, left: str, named: int, tmp_path: Path) -> None:
+    """ufw would give it our comment, and our action; a teardown would remove it."""
+    place = Place(tmp_path, privileged=True, rules=[line])
+    assert shown(place.task.observe(place.host)) == [("add", "rules of ufw", "", f"TCP 6379-6385 from {left}")]
+    assert len(linux_firewall.findings(place.host, is_running=True)) == named
+    assert place.task.traces(place.host) == []
+
+
 # -- what may not, or can't, be opened ---------------------------------------------------------------------------------
-
-
-class Place:
-    """A host whose system's files lie in a folder; ufw is enabled."""
-
-    def __init__(self, folder: Path, privileged: bool) -> None:
-        self.top = folder / "top"
-        for name, text in {
-            "usr/sbin/ufw": "",
-            "etc/ufw/ufw.conf": "ENABLED=yes\n",
-            "etc/default/ufw": "IPV6=yes\n",
-        }.items():
-            (self.top / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.top / name).write_text(text)
-        self.host: Host = World(folder).host()
-        self.host.platform.privileged = lambda: privileged  # type: ignore[method-assign]
-        firewall = linux_firewall.LinuxFirewall(str(self.top))
-        self.host.platform.firewall = lambda: firewall  # type: ignore[method-assign]
-        self.task = make(
-            "firewall", environment="e", ports=[[6379, 6379], [6380, 6385]], addresses=["10.0.0.1", "10.0.0.2"]
-        )
 
 
 def test_without_privilege_it_is_said_before_anything_is_done(tmp_path: Path) -> None:
@@ -221,9 +206,8 @@ def test_without_privilege_it_is_said_before_anything_is_done(tmp_path: Path) ->
         finding["message"] == "ufw is active, and only root may look at its rules, or open it for the cluster's hosts"
     )
     assert finding["remedy"] == (
-        "set `become: true`, or on the host: sudo ufw allow in proto tcp from 10.0.0.1 to 0.0.0.0/0 port 6379:6385 "
-        "comment 'provision lab'; sudo ufw allow in proto tcp from 10.0.0.2 to 0.0.0.0/0 port 6379:6385 "
-        "comment 'provision lab'"
+        "set `become: true`, or on the host: for from in 10.0.0.1 10.0.0.2; do sudo ufw allow in proto tcp from $from "
+        'to 0.0.0.0/0 port 6379:6385 comment "provision lab"; done'
     )
     (finding,) = linux_firewall.findings(place.host, is_running=True)
     assert finding["severity"] == "fine", "whoever may open it has"
@@ -242,14 +226,7 @@ def test_a_firewall_that_is_not_active_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_firewalld_that_does_not_answer_is_named(tmp_path: Path) -> None:
-    place = Place(tmp_path, privileged=True)
-    (place.top / "usr/sbin/ufw").unlink()
-    for name in ("usr/bin/firewall-cmd", "proc/77/comm", "usr/lib/firewalld/policies/x.xml"):
-        (place.top / name).parent.mkdir(parents=True, exist_ok=True)
-        (place.top / name).write_text("firewalld\n")
-    for name in ("proc/77/ns", "proc/self/ns"):
-        (place.top / name).mkdir(parents=True)
-        (place.top / name / "net").symlink_to("net:[4026531840]")
+    place = Place(tmp_path, privileged=True).with_firewalld()
 
     def run(argv: list[str], *_: Any) -> tuple[int, str]:
         raise Failure("there is no busctl")
@@ -259,8 +236,47 @@ def test_a_firewalld_that_does_not_answer_is_named(tmp_path: Path) -> None:
     (finding,) = linux_firewall.findings(place.host, is_running=False)
     assert finding["severity"] == "notice"
     assert finding["message"] == "firewalld is left as it is: there is no busctl"
-    assert "--add-rich-rule='rule family=ipv4 source address=10.0.0.1 port port=6379-6385" in finding["remedy"]
+    assert finding["remedy"] == (
+        "on the host: for from in 10.0.0.1 10.0.0.2; do sudo firewall-cmd --permanent "
+        '--add-rich-rule="rule family=ipv4 source address=$from port port=6379-6385 protocol=tcp accept"; done; '
+        "sudo firewall-cmd --reload"
+    )
+    (finding,) = linux_firewall.findings(place.host, is_running=True)
+    assert finding["severity"] == "notice", "that Ray was started does not mend it"
+    assert place.task.traces(place.host) == []
     (place.top / "proc/77/ns/net").unlink()
     (place.top / "proc/77/ns/net").symlink_to("net:[5]")
     assert place.task.observe(place.host) == []
     assert linux_firewall.findings(place.host, is_running=False) == [], "one in a container of this machine is not ours"
+
+
+def test_an_ufw_that_is_enabled_and_does_not_work_is_left_alone(tmp_path: Path) -> None:
+    """As in a container whose kernel takes no rules."""
+    place = Place(tmp_path, privileged=True, status="Status: inactive")
+    assert place.task.observe(place.host) == []
+    (finding,) = linux_firewall.findings(place.host, is_running=False)
+    assert (finding["severity"], finding["remedy"]) == ("notice", "see `sudo ufw status`")
+    assert finding["message"] == ("ufw is left as it is: it is enabled, and does not work: it says: Status: inactive")
+    assert place.task.ensure(place.host) == finding["message"]
+
+
+@pytest.mark.parametrize(("ours", "active", "named"), [(False, "yes", 1), (True, "no", 1), (False, "no", 0)])
+def test_a_teardown_without_root_says_what_may_stay(ours: bool, active: str, named: int, tmp_path: Path) -> None:
+    place = Place(tmp_path, privileged=False)
+    (place.top / "etc/ufw/ufw.conf").write_text(f"ENABLED={active}\n")
+    if ours:
+        place.host.marker.put("firewall", {"kind": "firewall"})
+    assert place.task.traces(place.host) == []
+    found = linux_firewall.findings(place.host, is_running=True)
+    assert [each["severity"] for each in found] == ["needs elevation"] * named
+    assert all("`become: true`, or on the host: sudo ufw status numbered; " in each["remedy"] for each in found)
+
+
+def test_ufws_rules_are_read_once_and_again_after_a_change(tmp_path: Path) -> None:
+    place = Place(tmp_path, privileged=True)
+    each = ufw.Ufw(place.host, str(place.top))
+    assert each.rules() == []
+    place.write_rules([DENY])
+    assert each.rules() == []
+    each.lend(6379, ["10.0.0.1"])
+    assert [rule.action for rule in each.rules()] == ["deny"]

@@ -1,9 +1,10 @@
 """firewalld, where it runs: a policy and sets of addresses of our own, in its saved and in its running configuration.
 
 The policy is heeded before every zone (firewalld.policies(5)), whatever zone an interface or an address belongs to, so
-no zone of the user's is changed. It and its sets can only be made known by a reload; what only the running
-configuration has would be lost by that, and so nothing is done then. Later changes need none. What runs is asked for
-over D-Bus by busctl: it takes a twentieth of the time of firewall-cmd, which makes the changes.
+no zone of the user's is changed. It and its sets can only be made known by a reload. What only the running
+configuration has would be lost by that: what comes and goes is put back, and because of anything else nothing is done.
+Later changes need none. What runs is asked for over D-Bus by busctl: it takes a twentieth of the time of firewall-cmd,
+which makes the changes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from provisioner.remote.platforms.firewalld_state import (
     set_text,
     values,
 )
+from provisioner.remote.platforms.firewalld_unsaved import Unsaved, settings
+from provisioner.remote.resource import difference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ POLICIES = "/usr/lib/firewalld/policies"
 """Is there from 0.9 on, the first release with policies."""
 BUS = "org.fedoraproject.FirewallD1"
 LIMIT = 60.0
+RELOAD = "firewalld is reloaded; rules that other programs made past it may be lost"
+"""Such as those of podman (podman-network-reload(1)): firewalld knows nothing of them."""
 LONGEST = 17
 """Characters of a policy's name (max_policy_name_len in firewalld's functions.py)."""
 
@@ -67,22 +72,20 @@ class Firewalld:
     def differences(self, addresses: List[str], spans: List[Span]) -> List[Difference]:
         wanted = State.of(addresses, spans)
         saved, running = self._saved(), self._running()
-        if saved.is_empty() and running.is_empty():
-            return [reach.added(self.name, wanted.sum())]
-        found = [] if running == wanted else reach.facets(self.name, running.sum(), wanted.sum())
-        if saved not in (wanted, running):
-            found += reach.facets("firewalld, as it is saved", saved.sum(), wanted.sum())
-        return found
+        found = _compare(saved, running, wanted)
+        if not found or _is_known(running, wanted):
+            return found
+        self._demand_saved()
+        return [*found, difference("change", RELOAD)]
 
     def open(self, addresses: List[str], spans: List[Span]) -> str:
         wanted = State.of(addresses, spans)
         running = self._running()
-        is_known = running.known and set(wanted.entries) <= set(running.sets) and not running.odd
-        if not is_known:
-            self._check_saved()
+        is_known = _is_known(running, wanted)
+        unsaved = Unsaved(set(), set()) if is_known else self._demand_saved()
         self._save(wanted)
-        said = self._change(running, wanted) if is_known else self._command(["--reload"])
-        if self.differences(addresses, spans):
+        said = self._change(running, wanted) if is_known else self._reload(unsaved)
+        if _compare(self._saved(), self._running(), wanted):
             raise Failure(
                 "firewalld's rules are not what they should be: it said: %s" % " ".join(said.split())[-300:],
                 "see `firewall-cmd --info-policy=%s` on the host" % self._name,
@@ -90,25 +93,43 @@ class Firewalld:
         return "%d addresses, %d spans of ports" % (sum(map(len, wanted.entries.values())), len(spans))
 
     def is_traced(self) -> bool:
-        """Tell whether there is anything of ours."""
-        return bool(self._files()) or (self.is_active() and not self._running().is_empty())
+        """Tell whether there is anything of ours. Where nothing is saved and firewalld does not answer, or knows no
+        policies, there is not."""
+        if self._files():
+            return True
+        try:
+            return not self._own().is_empty()
+        except Failure:
+            return False
+
+    def traces(self) -> List[Difference]:
+        """Return what ``close`` would do."""
+        if not self.is_traced():
+            return []
+        try:
+            is_known = self._own().known
+        except Failure:  # ``close`` says so
+            is_known = False
+        return [reach.letting_in(self.name), *([difference("change", RELOAD)] if is_known else [])]
 
     def close(self) -> str:
-        active = self.is_active()
-        running = self._running() if active else State()
+        running = self._own()
         there = self._files()
         if not there and running.is_empty():
             return ""
-        unsaved = self._unsaved() if active and running.known else ""
+        unsaved = self._unsaved() if running.known else Unsaved(set(), set())
         for path in there:
             files.unlink(path)
         if not running.known:
             return "policy of firewalld removed"
-        if not unsaved:
-            self._command(["--reload"])
-            return "policy of firewalld removed"
-        self._change(running, State())
-        return "policy of firewalld removed; its empty shell goes when firewalld is reloaded"
+        said = self._change(running, State()) if unsaved.lost else self._reload(unsaved)
+        if not self._running().is_empty():
+            raise Failure(
+                "firewalld's rules for the cluster are still there: it said: %s" % " ".join(said.split())[-300:],
+                "on the host: `sudo firewall-cmd --reload`; it drops what was never saved",
+            )
+        empty = "; its empty shell goes when firewalld is reloaded" if unsaved.lost else ""
+        return "policy of firewalld removed" + empty
 
     def lent(self) -> List[Rule]:
         return []
@@ -119,14 +140,22 @@ class Firewalld:
     def commands(self, addresses: List[str], spans: List[Span]) -> List[str]:
         """Return what an administrator would type: rules in the default zone, which any release takes."""
         wanted = State.of(addresses, spans)
-        rule = "rule family=%s source address=%s port port=%s protocol=tcp accept"
+        rule = "sudo firewall-cmd --permanent --add-rich-rule='%s'"
+        form = "rule family=%s source address=$from port port=$port protocol=tcp accept"
         lines = [
-            "sudo firewall-cmd --permanent --add-rich-rule='%s'" % (rule % (family, entry, port))
+            reach.each_of("from", entries, reach.each_of("port", wanted.ports, rule % (form % family)))
             for family, entries in wanted.entries.items()
-            for entry in entries
-            for port in wanted.ports
         ]
         return [*lines, "sudo firewall-cmd --reload"]
+
+    def closing_commands(self) -> List[str]:
+        """Return what an administrator would type to look for rules of the cluster, and to remove them."""
+        return [
+            "sudo firewall-cmd --permanent --list-rich-rules",
+            "sudo firewall-cmd --permanent --remove-rich-rule='RULE'",
+            "sudo firewall-cmd --permanent --delete-policy=%s" % self._name,
+            "sudo firewall-cmd --reload",
+        ]
 
     def zones(self) -> Dict[str, Dict[str, Any]]:
         """Return the settings of the zones that strangers come to: the default one, and those of interfaces."""
@@ -138,6 +167,10 @@ class Firewalld:
             settings = values(self._call("zone", "getZoneSettings2", name))
             found[str(name)] = settings[0] if settings else {}
         return found
+
+    def _own(self) -> State:
+        """Return what runs of ours; Failure if a firewalld that could have any does not say."""
+        return self._running() if self.is_active() and not self.is_too_old() else State()
 
     def _saved(self) -> State:
         folder = self._path(SAVED)
@@ -183,21 +216,29 @@ class Firewalld:
         said.append(self._command([policy], ["--remove-rich-rule=" + rule for rule in now if rule not in then]))
         return " ".join(said)
 
-    def _check_saved(self) -> None:
-        unsaved = self._unsaved()
-        if unsaved:
-            raise Failure(
-                "a reload of firewalld, which makes our rules known to it, would lose what was never saved: %s"
-                % unsaved,
-                "on the host: `sudo firewall-cmd --runtime-to-permanent` saves it, `sudo firewall-cmd --reload` drops "
-                "it; then the same again",
-            )
+    def _demand_saved(self) -> Unsaved:
+        """Return what is to be put back after a reload.
 
-    def _unsaved(self) -> str:
-        """Return in what the running configuration differs from the saved one, "" if in nothing that a reload would
-        lose."""
-        running, saved = self._settings([]), self._settings(["--permanent"])
-        return "; ".join(sorted(running - saved) or ["removed: " + row for row in sorted(saved - running)])
+        Raises:
+            LeftAlone: it would lose something else.
+        """
+        unsaved = self._unsaved()
+        if unsaved.lost:
+            raise reach.LeftAlone(
+                "a reload, which makes our rules known to it, would lose what was never saved: %s"
+                % "; ".join(unsaved.lost),
+                "on the host: `sudo firewall-cmd --runtime-to-permanent` saves all that runs, `sudo firewall-cmd "
+                "--reload` drops it; then the same again",
+            )
+        return unsaved
+
+    def _unsaved(self) -> Unsaved:
+        return Unsaved(self._settings([]), self._settings(["--permanent"]))
+
+    def _reload(self, unsaved: Unsaved) -> str:
+        said = [self._command(["--reload"])]
+        said += [self._command(where, words) for where, words in unsaved.commands()]
+        return " ".join(said)
 
     def _settings(self, mode: List[str]) -> Set[str]:
         """Return every setting of zones and policies but ours, and every direct rule, in a line each."""
@@ -276,22 +317,16 @@ def runs(name: str, top: str = "/") -> bool:
     return False
 
 
-def settings(text: str, what: str) -> Set[str]:
-    """Return what ``--list-all-zones`` or ``--list-all-policies`` says, a line for each setting.
+def _is_known(running: State, wanted: State) -> bool:
+    """Tell whether firewalld knows all that the wanted state needs, so that no reload does."""
+    return running.known and set(wanted.entries) <= set(running.sets) and not running.odd
 
-    Interfaces are left out: they stay where they are over a reload.
-    """
-    name, key = "", ""
-    found: Set[str] = set()
-    for line in text.splitlines():
-        if not line.startswith((" ", "\t")):
-            name = line.partition(" ")[0]
-            continue
-        new, colon, told = line.strip().partition(":")
-        if line.startswith("\t") or not colon:
-            new, told = key, line.strip()
-        key = new
-        parts = [told.strip()] if key in ("rich rules", "forward-ports") else told.split()
-        if key not in ("interfaces", "summary", "description"):
-            found.update("%s %s, %s: %s" % (what, name, key, part) for part in parts if part)
+
+def _compare(saved: State, running: State, wanted: State) -> List[Difference]:
+    name = Firewalld.name
+    if saved.is_empty() and running.is_empty():
+        return [reach.added(name, wanted.sum())]
+    found = [] if running == wanted else reach.facets(name, running.sum(), wanted.sum())
+    if saved not in (wanted, running):
+        found += reach.facets("firewalld, as it is saved", saved.sum(), wanted.sum())
     return found

@@ -72,20 +72,34 @@ def firewalls(host: Host, spans: List[Span], top: str = "/") -> Seen:
     if not host.platform.privileged():
         return Seen("only root can see whether a firewall of nftables is here", None)
     six = ":" in host.node_ip
-    for program, arguments in (("nft", ["list", "ruleset"]), ("ip6tables" if six else "iptables", ["-S", "INPUT"])):
-        path = next(
-            (p for p in ("usr/sbin/", "sbin/", "usr/bin/") if os.path.exists(os.path.join(top, p, program))), ""
-        )
+    for program, look in (("nft", _nft), ("ip6tables" if six else "iptables", _iptables)):
+        places = (os.path.join(top, place, program) for place in ("usr/sbin", "sbin", "usr/bin"))
+        path = next(filter(os.path.exists, places), "")
         if not path:
             continue
         try:
-            code, output = host.platform.run([os.path.join(top, path, program), *arguments], LIMIT)
+            return look(host, path, six)
         except Failure as failure:
             return Seen(failure.message, None)
-        if code:
-            return Seen("%s does not list its rules" % program, None)
-        return nft(output, ("inet", "ip6" if six else "ip")) if program == "nft" else iptables(output)
     return Seen("there is no firewall here", False)
+
+
+def _listed(host: Host, argv: List[str]) -> str:
+    code, output = host.platform.run(argv, LIMIT)
+    if code:
+        raise Failure("%s does not list its rules" % os.path.basename(argv[0]))
+    return output
+
+
+def _nft(host: Host, path: str, six: bool) -> Seen:
+    """Look at the chains that see what comes in alone: where containers run there are thousands of other rules."""
+    families = ("inet", "ip6" if six else "ip")
+    chains = incoming(_listed(host, [path, "-s", "list", "chains"]), families)
+    return nft("".join(_listed(host, [path, "-s", "list", "chain", *chain]) for chain in chains), families)
+
+
+def _iptables(host: Host, path: str, six: bool) -> Seen:
+    return iptables(_listed(host, [path, "-S", "INPUT"]))
 
 
 def _ufw(host: Host, spans: List[Span], top: str) -> Seen:
@@ -134,8 +148,23 @@ def _zone_ports(settings: Dict[str, Any]) -> List[Span]:
     return reach.merge_ports((int(first), int(last or first)) for first, _, last in spans)
 
 
+def incoming(rules: str, families: Tuple[str, ...]) -> List[Tuple[str, str, str]]:
+    """Return the chains (family, table, name) that ``nft list chains`` says see what comes in.
+
+    Args:
+        families: of the tables that see what comes to the node's address.
+    """
+    return [
+        (family, table, name)
+        for family, table, chains in re.findall(r"^table (\S+) (\S+) \{(.*?)\n\}", rules, re.S | re.M)
+        if family in families
+        for name, chain in re.findall(r"chain (\S+) \{(.*?)\n\t\}", chains, re.S)
+        if "hook input" in chain
+    ]
+
+
 def nft(rules: str, families: Tuple[str, ...] = ("inet", "ip")) -> Seen:
-    """Return what ``nft list ruleset`` shows of what comes in (nft(8)): whether it is refused by default, at most.
+    """Return what nft shows of what comes in (nft(8)): whether it is refused by default, at most.
 
     Args:
         families: of the tables that see what comes to the node's address.

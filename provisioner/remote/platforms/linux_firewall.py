@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     Either = Union[Ufw, Firewalld]
 
 LEFT = "firewalls left alone"
-"""Where it is left for the findings what we don't open, in ``host.shared``: (finding's severity, message, commands)."""
+"""Where it is left for the findings what we don't open, or close, in ``host.shared``: (finding, whether it is over once
+Ray was started: then whoever may have opened the firewall has, or need not)."""
 SHUT = "shutting rules"
 """The same of rules of others that keep hosts of the cluster out."""
-SHOWN = 4
-"""Commands that a remedy names at most."""
 
 
 class LinuxFirewall(Firewall):
@@ -47,28 +46,31 @@ class LinuxFirewall(Firewall):
 
     def differences(self, host: Host, opening: Opening) -> List[Difference]:
         addresses, spans = _demand(opening)
-        left: List[Tuple[str, str, List[str]]] = []
+        left: List[Tuple[Finding, bool]] = []
         shut: List[Rule] = []
         host.shared.update({LEFT: left, SHUT: shut})
         found = []
         for each in self._both(host):
             if not each.is_active():
                 continue
-            commands = each.commands(addresses, spans)
+            typed = "on the host: %s" % "; ".join(each.commands(addresses, spans))
             if not host.platform.privileged():
                 told = (
                     "%s is active, and only root may look at its rules, or open it for the cluster's hosts" % each.name
                 )
-                left.append((NEEDS_ELEVATION, told, commands))
+                left.append((_elevation(told, typed), True))
                 continue
             if each.is_too_old():
-                left.append(("notice", "this firewalld is older than 0.9, and is not opened for the cluster", commands))
+                left.append(
+                    (notice("this firewalld is older than 0.9, and is not opened for the cluster", typed), True)
+                )
                 continue
             try:
                 found += each.differences(addresses, spans) + _forgotten(host, each)
                 shut += each.shutting(addresses, spans)
             except Failure as failure:
-                left.append(("notice", "%s is left as it is: %s" % (each.name, failure.message), commands))
+                remedy = failure.remedy if isinstance(failure, reach.LeftAlone) else typed
+                left.append((notice("%s is left as it is: %s" % (each.name, failure.message), remedy), False))
         return found
 
     def open(self, host: Host, opening: Opening) -> str:
@@ -76,18 +78,27 @@ class LinuxFirewall(Firewall):
         for ufw in self._ufw(host):
             if _forgotten(host, ufw):
                 ufw.reclaim()
-        return "; ".join(
-            each.open(addresses, spans) for each in self._both(host) if each.is_active() and not each.is_too_old()
-        )
+        done = []
+        for each in self._both(host):
+            if not each.is_active() or each.is_too_old():
+                continue
+            try:
+                done.append(each.open(addresses, spans))
+            except reach.LeftAlone as left:  # the findings say so, too, unless it has come to this meanwhile
+                done.append("%s is left as it is: %s" % (each.name, left.message))
+        return "; ".join(done)
 
     def traces(self, host: Host) -> List[Difference]:
-        if not host.platform.privileged():
-            return []
-        return [
-            difference("remove", "rules of %s" % each.name, before="let the cluster's hosts in")
-            for each in self._both(host)
-            if each.is_traced()
+        if host.platform.privileged():
+            return [found for each in self._both(host) for found in each.traces()]
+        told = "rules of %s that let the cluster's hosts in stay, if there are any: only root may look at them"
+        is_ours = bool(host.marker.get("firewall"))
+        there = [each for each in self._both(host) if is_ours or each.is_active()]
+        host.shared[LEFT] = [
+            (_elevation(told % each.name, "on the host: %s" % "; ".join(each.closing_commands())), False)
+            for each in there
         ]
+        return []
 
     def close(self, host: Host) -> str:
         done = [each.close() for each in self._both(host) if each.is_traced()]
@@ -131,24 +142,20 @@ def findings(host: Host, is_running: bool) -> List[Finding]:
     Args:
         is_running: Ray was started here already: then whoever may have opened them has, or need not.
     """
-    found = []
-    for severity, message, commands in host.shared.get(LEFT) or []:
-        told = "; ".join(commands[:SHOWN]) + (
-            "; and %d more" % (len(commands) - SHOWN) if len(commands) > SHOWN else ""
-        )
-        if is_running:
-            found.append(fine(message))
-        elif severity == NEEDS_ELEVATION:
-            remedy = "set `become: true`, or on the host: %s" % told
-            found.append({"severity": severity, "message": message, "remedy": remedy})
-        else:
-            found.append(notice(message, "on the host: %s" % told))
+    found = [
+        fine(finding["message"]) if is_running and is_over else finding
+        for finding, is_over in host.shared.get(LEFT) or []
+    ]
     for rule in host.shared.get(SHUT) or []:
         message = (
             "the rule '%s' of ufw keeps hosts of the cluster from Ray's ports, and it is left to you" % rule.shown()
         )
         found.append(notice(message, "on the host: sudo ufw delete %s" % rule.shown()))
     return found
+
+
+def _elevation(message: str, typed: str) -> Finding:
+    return {"severity": NEEDS_ELEVATION, "message": message, "remedy": "set `become: true`, or " + typed}
 
 
 def _forgotten(host: Host, each: Either) -> List[Difference]:

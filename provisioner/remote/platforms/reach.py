@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     Place = Tuple[int, int, int]
 
 
+class LeftAlone(Failure):
+    """Something on the host, which the message names, keeps us from opening a firewall: that is said, and all else is
+    done."""
+
+
 def merge_ports(spans: Iterable[Span]) -> List[Span]:
     """Return spans in order, those that touch made one."""
     merged: List[Span] = []
@@ -143,3 +148,36 @@ def added(whose: str, then: Tuple[List[Place], List[Span]]) -> Difference:
     """Return that there are no rules for the cluster yet."""
     after = "TCP %s from %s" % (show_ports(then[1]), show_addresses(then[0]))
     return difference("add", "rules of %s" % whose, after=after)
+
+
+def letting_in(whose: str) -> Difference:
+    """Return that there are rules for the cluster, where there should be none."""
+    return difference("remove", "rules of %s" % whose, before="let the cluster's hosts in")
+
+
+def each_of(variable: str, values: List[str], command: str) -> str:
+    """Return what is typed in a shell to have a command, which names a variable, run for each of some values."""
+    if len(values) == 1:
+        return command.replace("$" + variable, values[0])
+    # a shell puts nothing for a variable within single quotes
+    return "for %s in %s; do %s; done" % (variable, " ".join(values), command.replace("'", '"'))
+
+
+def cross(places: List[Place], others: List[Place]) -> List[Place]:
+    """Return which addresses are in both."""
+    found = [(a[0], max(a[1], b[1]), min(a[2], b[2])) for a in places for b in others if a[0] == b[0]]
+    return sorted(each for each in found if each[1] <= each[2])
+
+
+def lacking(places: List[Place], others: List[Place]) -> List[Place]:
+    """Return which addresses are in the first alone."""
+    for version, first, last in others:
+        parts = []
+        for place in places:
+            if place[0] != version or place[2] < first or last < place[1]:
+                parts.append(place)
+                continue
+            parts += [(version, place[1], first - 1)] * (place[1] < first)
+            parts += [(version, last + 1, place[2])] * (last < place[2])
+        places = parts
+    return places

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from provisioner.remote.platforms.reach import Place, Span
     from provisioner.remote.resource import Difference
 
+    Area = Tuple[List[Place], List[Place]]
+
 PROGRAM = "/usr/sbin/ufw"
 SWITCH = "/etc/ufw/ufw.conf"
 DEFAULTS = "/etc/default/ufw"
@@ -30,8 +32,8 @@ MOST_PORTS = 15
 """Of one rule; a span counts as two (iptables-extensions(8), multiport)."""
 FILES = " files"
 """Ends the comment of rules for handing out files: they are there while a run lasts."""
-MOST_LENT = 40
-"""Such rules at most: each takes a third of a second."""
+MOST_LENT = 10
+"""Such rules at most: each takes a third of a second, and who is to fetch files waits while they are made."""
 ANYWHERE = ("0.0.0.0/0", "::/0")
 
 
@@ -49,8 +51,9 @@ class Rule:
         self.action, self.protocol, self._ports, self.to, self._sport, self.source, self._direction = words
 
     @property
-    def identity(self) -> Tuple[str, ...]:
-        return self.words
+    def place(self) -> Tuple[str, ...]:
+        """What it is about: ufw holds one rule for each, and turns that of others into ours (ufw/common.py, match)."""
+        return self.words[1:]
 
     @property
     def spans(self) -> List[Span]:
@@ -69,11 +72,22 @@ class Rule:
     def _is_open(self) -> bool:
         return self.source in ANYWHERE and self._sport == "any"
 
-    def keeps_out(self, places: List[Place]) -> bool:
-        """Tell whether it refuses TCP connections from one of some places."""
+    def concerns(self, node_ip: str) -> bool:
+        """Tell whether TCP connections from other machines to an address ("": some address) of this host may be its
+        matter."""
         incoming = self._direction.partition("_")[0] == "in" and self.protocol in ("tcp", "any")
-        refuses = self.action.partition("_")[0] in ("deny", "reject")
-        return refuses and incoming and reach.meet(places, reach.merge_addresses([self.source]))
+        whole = self.to in ANYWHERE or not node_ip
+        return incoming and (whole or reach.meet(reach.merge_addresses([self.to]), reach.merge_addresses([node_ip])))
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it refuses something; ``limit`` does, from the seventh connection within half a minute on."""
+        return self.action.partition("_")[0] in ("deny", "reject", "limit")
+
+    @property
+    def lets_all_in(self) -> bool:
+        """Whether it lets in all of its source, through whatever interface and from whatever port."""
+        return self.action.partition("_")[0] == "allow" and "_" not in self._direction and self._sport == "any"
 
     def shown(self) -> str:
         """Return it as ufw(8) takes it, after ``ufw`` or ``ufw delete``."""
@@ -101,6 +115,7 @@ class Ufw:
         self._host = host
         self._top = top
         self._comment = "provision " + host.cluster
+        self._rules: Optional[List[Rule]] = None
 
     def is_active(self) -> bool:
         return self.is_installed() and self._setting(SWITCH, "enabled").lower() == "yes"
@@ -115,20 +130,39 @@ class Ufw:
         """Tell whether there is anything of ours, whether or not it is enabled."""
         return self.is_installed() and bool(self.ours() or self.lent())
 
+    def traces(self) -> List[Difference]:
+        """Return what ``close`` would do."""
+        return [reach.letting_in(self.name)] if self.is_traced() else []
+
     def differences(self, addresses: List[str], spans: List[Span]) -> List[Difference]:
-        ours, wanted = self.ours(), self._wanted(addresses, spans)
-        if sorted(rule.identity for rule in ours) == sorted(rule.identity for rule in wanted):
+        found = self._compare(addresses, spans)
+        if found:
+            self._demand_running()
+        return found
+
+    def _compare(self, addresses: List[str], spans: List[Span]) -> List[Difference]:
+        ours, wanted = self.ours(), self._missing(addresses, spans)
+        if sorted(rule.words for rule in ours) == sorted(rule.words for rule in wanted):
             return []
         then = _sum(wanted)
         return reach.facets(self.name, _sum(ours), then) if ours else [reach.added(self.name, then)]
 
+    def _demand_running(self) -> None:
+        """Raise LeftAlone if ufw is enabled and does not work: a container's kernel may not let it."""
+        code, said = self._host.platform.run([self._path(PROGRAM), "status"], LIMIT, {"LC_ALL": "C"})
+        if code or "inactive" in said.partition("\n")[0]:
+            told = " ".join(said.split())[-200:]
+            raise reach.LeftAlone("it is enabled, and does not work: it says: %s" % told, "see `sudo ufw status`")
+
     def open(self, addresses: List[str], spans: List[Span]) -> str:
-        wanted = {rule.identity: rule for rule in self._wanted(addresses, spans)}
-        there = {rule.identity: rule for rule in self.ours()}
+        if self._compare(addresses, spans):
+            self._demand_running()
+        wanted = {rule.words: rule for rule in self._missing(addresses, spans)}
+        there = {rule.words: rule for rule in self.ours()}
         said = [self._run([*rule.arguments(), "comment", self._comment])
-                for identity, rule in wanted.items() if identity not in there]  # fmt: skip
-        said += [self._run(["delete", *rule.arguments()]) for identity, rule in there.items() if identity not in wanted]
-        if self.differences(addresses, spans):
+                for words, rule in wanted.items() if words not in there]  # fmt: skip
+        said += [self._run(["delete", *rule.arguments()]) for words, rule in there.items() if words not in wanted]
+        if self._compare(addresses, spans):
             raise Failure(
                 "ufw's rules are not what they should be: ufw said: %s" % " ".join(" ".join(said).split())[-300:],
                 "see `ufw status numbered` on the host",
@@ -161,15 +195,35 @@ class Ufw:
         return [rule for rule in self.rules() if rule.comment == self._comment + FILES]
 
     def shutting(self, addresses: List[str], spans: List[Span]) -> List[Rule]:
-        """Return the rules that keep hosts of the cluster from ports of ours: the first rule that fits is heeded, and
-        ours are the last."""
-        places = reach.demand_places(addresses)
-        others = [rule for rule in self.rules() if not rule.comment.startswith(self._comment)]
-        return [rule for rule in others if rule.keeps_out(places) and reach.overlap(spans, rule.spans)]
+        """Return the rules of others that keep hosts of the cluster from ports of ours: the first rule that fits is
+        heeded, so those behind one that lets the same in don't."""
+        ports = [(0, first, last) for first, last in reach.merge_ports(spans)]
+        areas = [(reach.demand_places(addresses), ports)]
+        node_ip, found = self._host.node_ip, []
+        for rule in self.rules():
+            if not rule.concerns(node_ip):
+                continue
+            places, its_ports = reach.merge_addresses([rule.source]), [(0, first, last) for first, last in rule.spans]
+            if rule.refuses and not rule.comment.startswith(self._comment):
+                shuts = any(reach.meet(area[0], places) and reach.meet(area[1], its_ports) for area in areas)
+                found += [rule] * shuts
+            elif rule.lets_all_in and (node_ip or rule.to in ANYWHERE):
+                areas = [part for area in areas for part in _without(area, places, its_ports)]
+        return found
 
     def commands(self, addresses: List[str], spans: List[Span]) -> List[str]:
         """Return what an administrator would type."""
-        return ["sudo ufw %s comment '%s'" % (rule.shown(), self._comment) for rule in self._wanted(addresses, spans)]
+        places: Dict[str, List[str]] = {}
+        for rule in self._wanted(addresses, spans):
+            anyone = Rule((*rule.words[:5], "$from", rule.words[6]), "")
+            places.setdefault(anyone.shown(), []).append(rule.source)
+        command = "sudo ufw %s comment '%s'"
+        return [reach.each_of("from", each, command % (words, self._comment)) for words, each in places.items()]
+
+    def closing_commands(self) -> List[str]:
+        """Return what an administrator would type to look for rules of the cluster, and to remove them."""
+        told = "sudo ufw delete NUMBER (of each with the comment '%s', the last one first)" % self._comment
+        return ["sudo ufw status numbered", told]
 
     def ours(self) -> List[Rule]:
         """Return the rules with our comment; OSError without the right to see them."""
@@ -177,6 +231,8 @@ class Ufw:
 
     def rules(self) -> List[Rule]:
         """Return the rules that users have made; those for applications, which name no ports, are left out."""
+        if self._rules is not None:
+            return self._rules
         found = []
         for path in RULES:
             try:
@@ -184,11 +240,17 @@ class Ufw:
                     found += [parse(line) for line in file]
             except FileNotFoundError:
                 continue
-        return [rule for rule in found if rule is not None]
+        self._rules = [rule for rule in found if rule is not None]
+        return self._rules
 
     def refuses(self) -> bool:
         """Tell whether what no rule lets in is refused."""
         return self._setting(DEFAULTS, "default_input_policy").upper() in ("DROP", "REJECT")
+
+    def _missing(self, addresses: List[str], spans: List[Span]) -> List[Rule]:
+        """Return the rules that should be ours: not those that others have made, or made for the contrary."""
+        others = {rule.place for rule in self.rules() if rule.comment != self._comment}
+        return [rule for rule in self._wanted(addresses, spans) if rule.place not in others]
 
     def _wanted(self, addresses: List[str], spans: List[Span]) -> List[Rule]:
         families = (4, 6) if self._setting(DEFAULTS, "ipv6").lower() == "yes" else (4,)
@@ -216,6 +278,7 @@ class Ufw:
 
     def _run(self, arguments: List[str]) -> str:
         """Run ufw; what came of it show its files."""
+        self._rules = None
         return self._host.platform.run([self._path(PROGRAM), *arguments], LIMIT)[1]
 
 
@@ -234,6 +297,15 @@ def parse(line: str) -> Optional[Rule]:
     except ValueError:
         comment = ""
     return Rule(words, comment)
+
+
+def _without(area: Area, places: List[Place], ports: List[Place]) -> List[Area]:
+    """Return what is left of some ports, for some addresses, without those ports for those addresses."""
+    parts = [
+        (reach.lacking(area[0], places), area[1]),
+        (reach.cross(area[0], places), reach.lacking(area[1], ports)),
+    ]
+    return [part for part in parts if part[0] and part[1]]
 
 
 def _portions(spans: List[Span]) -> List[str]:
