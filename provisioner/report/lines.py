@@ -36,7 +36,8 @@ def lines(text: str, tone: Tone = "", remedy: str = "", indent: str = "") -> lis
 def told_error(error: ProvisionError) -> str:
     """What is said of an error outside of a run, harmless for a terminal: its text can't pass for lines of ours."""
     if isinstance(error, InputErrors):
-        return "\n".join(told_error(each) for each in error.errors)
+        all_of_them = "\n".join(told_error(each) for each in error.errors)
+        return f"{all_of_them}\n  -> {flat(clean(error.remedy))}" if error.remedy else all_of_them
     where = str(error.place) if error.place else error.host
     text = f"{flat(where)}: {error.message}" if where else error.message
     return "\n".join(line.text for line in lines(clean(text), remedy=clean(error.remedy)))

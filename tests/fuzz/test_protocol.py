@@ -154,8 +154,8 @@ class Heard(ProgramWire):
 
     said: list[bytes]
 
-    def __init__(self, answer: Any, lost: Any) -> None:
-        super().__init__(answer, self._gone)
+    def __init__(self, answer: Any, lost: Any, *others: Any) -> None:
+        super().__init__(answer, self._gone, *others)
         self._out = self.output = io.BytesIO()
         self._inbox: queue.Queue[Any] = queue.Queue()
         self._left = list(self.said)
