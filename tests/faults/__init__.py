@@ -30,8 +30,10 @@ in both ways: by another teardown, which must leave no trace, and by an apply.
 | ``cases.py`` | which fault at which moment of which run; which of them make a good sample |
 | ``lane.py`` | carries out cases, one after the other, on one room |
 | ``journal.py`` | what became of the cases: a file that later runs go on with, and the table |
-| ``test_cases.py``, ``test_faults.py`` | the plan's own rules; the sample that `make test` runs |
+| ``test_cases.py``, ``test_lane.py``, ``test_faults.py`` | rules of plan and cases; the sample of `make test` |
 
 Most cases need no Ray (``room.CHEAP``); those that concern it run on a room with the project's own playbook.
-What is not tried: a power cut loses nothing that was written, for the hosts' disks are this machine's.
+They bear silence for a third of users' time, on both sides in proportion; with Ray, for all of it.
+What is not tried: a power cut loses nothing that was written, for the hosts' disks are this machine's. The disk that is
+full has /etc, /root, /opt and /srv; in /tmp, /var and /home there is room, and empty files and folders can be made.
 """

@@ -104,7 +104,7 @@ def _room(lab: Lab, folder: Path, kind: str) -> Room:
     provision = Provision(cache=Path(os.environ.get("PROVISION_CACHE") or lab.home / "cache"))
     if kind == "cheap":
         return Room(lab, provision, folder, CHEAP)
-    return Room(lab, provision, folder, None, RAY_DISK, purge=kind == "environment")
+    return Room(lab, provision, folder, None, RAY_DISK, purge=kind == "environment", haste=1.0)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import threading
 import time
@@ -29,6 +31,12 @@ class Outcome:
     why: str
     """What was lost or did not converge, empty if nothing."""
     seconds: float
+    mended: float = 0.0
+    """Seconds of the run that mended it; 0: it did not come to that."""
+    bites: bool = True
+    """Whether the fault came in time to break the run."""
+    version: str = ""
+    """Of the code that was tried."""
 
     @property
     def converged(self) -> bool:
@@ -37,14 +45,25 @@ class Outcome:
     @property
     def counts(self) -> bool:
         """Whether it says anything: a fault that happened, or something that went wrong before it could."""
-        return self.met or not self.converged
+        return (self.met and self.bites) or not self.converged
+
+
+@functools.cache
+def version() -> str:
+    """Return the hash of what is tried and of what tries it: what older code did says nothing of today's."""
+    top = Path(__file__).parents[2]
+    digest = hashlib.sha256()
+    for path in sorted(path for name in ("provisioner", "tests/faults") for path in (top / name).rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(top)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 class Journal:
     """Outcomes by case; many threads may note some.
 
     Args:
-        file: where they are kept; what it has already is not done again.
+        file: where they are kept; what today's code did already is not done again.
         tell: takes a line for each.
     """
 
@@ -56,12 +75,13 @@ class Journal:
         self.outcomes: dict[str, Outcome] = {}
         if file.exists():
             rows = json.loads(file.read_text())["cases"]
-            self.outcomes = {row["case"]: Outcome(**row) for row in rows}
+            known = [Outcome(**row) for row in rows if row.get("version") == version()]
+            self.outcomes = {each.case: each for each in known}
 
     def is_done(self, case: Case) -> bool:
-        """Tell whether a case need not be done again: it came to an end, and a good one."""
+        """Tell whether a case need not be done again: it happened, and came to a good end."""
         known = self.outcomes.get(str(case))
-        return known is not None and known.converged
+        return known is not None and known.met and known.converged
 
     def close(self) -> None:
         """Take no more: what becomes of cases while the hosts are taken away means nothing."""
@@ -91,13 +111,13 @@ def report(outcomes: Iterable[Outcome]) -> dict[str, Any]:
 
 def figures(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
     """Return how many faults were tried, converged and lost, for each kind of run and of fault, and in all."""
-    known = [each for each in outcomes if each.counts]
+    known = list(outcomes)
     rows = []
     for story in STORIES:
         for kind in KINDS:
             mine = [each for each in known if (each.story, each.kind) == (story.name, kind)]
             rows.append(_row(story.name, kind, mine))
-    rows = [row for row in rows if row["tried"]]
+    rows = [row for row in rows if row["tried"] or row["did not happen"] or row["too late to hurt"]]
     for verb in ("apply", "teardown"):
         names = {story.name for story in STORIES if story.verb == verb}
         rows.append(_row(f"all of {verb}", "", [each for each in known if each.story in names]))
@@ -106,13 +126,17 @@ def figures(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
 
 
 def _row(story: str, kind: str, of: list[Outcome]) -> dict[str, Any]:
+    tried = [each for each in of if each.counts]
     return {
         "run": story,
         "fault": kind,
-        "tried": len(of),
-        "broke the run": sum(each.code != 0 for each in of),
-        "converged": sum(each.converged for each in of),
-        "lost": sum(not each.converged for each in of),
+        "tried": len(tried),
+        "broke the run": sum(each.code != 0 for each in tried),
+        "converged": sum(each.converged for each in tried),
+        "lost": sum(not each.converged for each in tried),
+        "too late to hurt": sum(each.met and not each.counts for each in of),
+        "did not happen": sum(not each.met and each.converged for each in of),
+        "slowest mend": round(max((each.mended for each in tried), default=0.0), 1),
         "seconds": round(sum(each.seconds for each in of), 1),
     }
 

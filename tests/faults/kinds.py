@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tests.lab.machines import Machine
-from tests.lab.shell import wait_until
+from tests.lab.shell import LabError, wait_until
 
 from .disk import Disk
 from .driver import Controller
@@ -57,10 +57,11 @@ def _boot(site: Site) -> None:
 
 
 def end_program(machine: Machine) -> None:
-    """Kill our program on a host, at once, and nothing that it has started."""
+    """Kill our program on a host, at once, and nothing that it has started; LabError if there is none."""
     pids = [str(process.pid) for process in machine.processes() if PROGRAM in process.command]
-    if pids:
-        machine.exec(["kill", "-KILL", *pids], check=False)
+    if not pids:
+        raise LabError(f"there is no program of ours on {machine.name} to be killed")
+    machine.exec(["kill", "-KILL", *pids], check=False)
 
 
 def _refuse(site: Site) -> None:

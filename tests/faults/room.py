@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import re
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from tests.lab.machines import Lab, Machine, in_parallel
 from tests.lab.shell import LabError, LabTimeout, wait_until
 
 from .disk import Disk
-from .driver import Controller, Said
+from .driver import HASTE, Controller, Said
 from .kinds import PROGRAM
 from .moments import Moment
 
@@ -69,14 +70,18 @@ MUCH = 2_000_000
 """Bytes of the file that is sent."""
 USERS = {"/etc/motd": "the users' greeting\n", "/etc/environment": "USERS=own\n", "/srv/users/own": "precious\n"}
 """What was on every host before anything of ours."""
-LEFTOVER = re.compile(r"\.part\d*$|\.work$|\.old$|\.aside$|\.tmp$")
+LEFTOVER = re.compile(r"\.part(\d+(-[0-9a-f]+)?)?$|\.work$|\.old$|\.aside$|\.tmp$")
 """Names of what is on its way to its place."""
 VOLATILE = re.compile(
     r"/opt/provision/[^/]+/(lock$|ray(/|$)|log(/|$)|env/.|store/[0-9a-f]{64}(/[^.][^/]*)?$)|.*/__pycache__(/|$)"
-    r"|/opt/provision/[^/]+/(marker\.json|service/.*|secrets/.*)$|/dev/shm(/|$)|/tmp(/|$)|/etc/(machine-id|resolv\.conf)$"
+    r"|/opt/provision/[^/]+/(service/.*|secrets/.*)$|/dev/shm(/|$)|/tmp(/|$)|/etc/(machine-id|resolv\.conf)$"
 )
 """What differs from run to run: the lock's note, what Ray writes, tokens, packages (their hash is checked at each use).
 What is on its way to its place is never overlooked."""
+
+
+MARKER = re.compile(r"/opt/provision/[^/]+/marker\.json$")
+"""What is ours there and what was there before: with Ray it names tokens and times."""
 
 
 class Lost(AssertionError):
@@ -93,6 +98,7 @@ class Room:
         playbook: its text; None: the project's own, with Ray.
         size: of each host's disk, in MiB.
         purge: whether its teardowns leave no environment.
+        haste: of its commands; see driver.py. Where Ray is, they are as patient as users' are.
     """
 
     lab: Lab
@@ -101,11 +107,14 @@ class Room:
     playbook: str | None = CHEAP
     size: int = 40
     purge: bool = True
+    haste: float = HASTE
     edition: str = EDITIONS[0]
     machines: list[Machine] = field(default_factory=list)
     disks: list[Disk] = field(default_factory=list)
     listings: dict[str, list[Listing]] = field(default_factory=dict)
     """What was on the hosts after runs that nobody disturbed: by edition, "" when nothing of ours is there."""
+    took: dict[str, float] = field(default_factory=dict)
+    """Seconds of the slowest undisturbed run, by what was run."""
     _commands: int = 0
 
     # -- made and removed ----------------------------------------------------------------------------------------------
@@ -157,7 +166,7 @@ class Room:
         argv += ["--purge"] if verb == "teardown" and self.purge else []
         argv += ["--connect-timeout", "3", "--timeout", "60"] if stop else []
         env = {"PROVISION_CACHE": str(self.provision.cache)}
-        return Controller(argv, self.names, self.folder / f"run{self._commands}", stop, env)
+        return Controller(argv, self.names, self.folder / f"run{self._commands}", stop, env, self.haste)
 
     def do(self, verb: str, code: int = 0, limit: float = 240) -> Said:
         """Run a command to its end; Lost if that is another one than was wanted, or not said in sentences."""
@@ -179,7 +188,13 @@ class Room:
         """What is on a host's disks, but for what differs from run to run."""
         machine = self.machines[number]
         everything = {**disk(machine.folder / "upper", self.lab.golden.root), **self.disks[number].listing()}
-        return {path: one for path, one in everything.items() if LEFTOVER.search(path) or not VOLATILE.match(path)}
+        return {path: one for path, one in everything.items() if self.must_be_the_same(path)}
+
+    def must_be_the_same(self, path: str) -> bool:
+        """Tell whether a file has to be as after a run that nobody disturbed."""
+        if LEFTOVER.search(path):
+            return True
+        return not VOLATILE.match(path) and not (self.playbook is None and MARKER.match(path))
 
     def settle(self) -> None:
         """Raise Lost unless our programs have ended and nobody holds a lock."""
@@ -284,8 +299,10 @@ class Room:
         return found
 
     def _recorded(self, verb: str) -> list[Moment]:
+        begun = time.monotonic()
         controller = self.start(verb)
         said = controller.end(240)
+        self.took[verb] = max(time.monotonic() - begun, self.took.get(verb, 0.0))
         if said.code:
             raise Lost(f"undisturbed {verb}: {said}")
         return controller.moments()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from provisioner.events import Doing, Event, Finding, HostConnected, Notice, StillDoing, TaskFinished, TaskStarted
 
 from .cases import STORIES, Case, all_cases, in_order, spread
-from .journal import Journal, Outcome, figures, table
+from .journal import Journal, Outcome, figures, table, version
 from .kinds import KINDS
 from .moments import CONNECTED, FINISHED, RUN, Moment, moment
 
@@ -77,25 +78,31 @@ def test_cases_follow_each_other_without_resets() -> None:
     assert {case.kind for case in order[:30]} == set(KINDS), "whoever ends it early has seen each"
 
 
-def outcome(case: Case, met: bool = True, code: int = 4, why: str = "") -> Outcome:
-    return Outcome(str(case), case.room, case.story.name, case.kind, met, code, why, 2.0)
+def outcome(case: Case, met: bool = True, code: int = 4, why: str = "", **more: Any) -> Outcome:
+    more = {"version": version(), **more}
+    return Outcome(str(case), case.room, case.story.name, case.kind, met, code, why, 2.0, **more)
 
 
 def test_what_went_well_is_not_done_again(tmp_path: Path) -> None:
-    first, second, third = cases()[:3]
+    first, second, third, fourth, fifth = cases()[:5]
     journal = Journal(tmp_path / "deep" / "faults.json", lambda line: None)
     journal.note(outcome(first))
     journal.note(outcome(second, why="a file was lost"))
+    journal.note(outcome(fourth, met=False))
+    journal.note(outcome(fifth, version="older code"))
     later = Journal(tmp_path / "deep" / "faults.json", lambda line: None)
-    assert [later.is_done(case) for case in (first, second, third)] == [True, False, False]
+    assert [later.is_done(case) for case in (first, second, third, fourth, fifth)] == [True, *[False] * 4]
+    assert str(fifth) not in later.outcomes, "it would be told as today's"
 
 
 def test_the_figures_count_faults_that_happened() -> None:
     mine = [case for case in cases() if case.story.name == "teardown twice" and case.kind == "cut"]
-    one, two, three = mine[:3]
-    rows = figures([outcome(one), outcome(two, why="lost"), outcome(three, met=False, code=0)])
+    one, two, three, four = mine[:4]
+    late = outcome(four, code=0, bites=False)
+    rows = figures([outcome(one, mended=3.0), outcome(two, why="lost"), outcome(three, met=False, code=0), late])
     assert rows[-1] == {
-        "run": "all", "fault": "", "tried": 2, "broke the run": 2, "converged": 1, "lost": 1, "seconds": 4.0,
+        "run": "all", "fault": "", "tried": 2, "broke the run": 2, "converged": 1, "lost": 1,
+        "too late to hurt": 1, "did not happen": 1, "slowest mend": 3.0, "seconds": 8.0,
     }  # fmt: skip
     assert [row["tried"] for row in rows if row["run"] == "all of apply"] == [0]
     assert "teardown twice" in table([outcome(one)])
