@@ -77,6 +77,10 @@ class Host:
         """Return Ray's folder for sessions: short, for unix socket paths end at 107 bytes (103 on macOS)."""
         return self.platform.temp_dir(self.root)
 
+    def enclosure(self) -> str:
+        """Return the folder around it that only Ray's account may enter, "" if it needs none."""
+        return self.platform.enclosure(self.root)
+
     @property
     def python(self) -> str:
         """The exact version of Python on this host: what the ``python`` task found, else what is declared."""

@@ -85,16 +85,25 @@ def note_reach(spec: Spec, system: str = sys.platform) -> None:
         pass
 
 
-def have_sessions(path: str) -> None:
-    """Have Ray's folder for sessions: below /tmp a reboot takes it away, and then anybody may make it.
+def have_sessions(spec: Spec) -> None:
+    """Have Ray's folder for sessions: below /tmp a reboot takes it away, and then anybody may make it. Ray opens it to
+    everybody at each start, so one of ours around it (``enclosure``) is shut.
 
     Raises:
         OSError: somebody did, and could exchange what Ray runs from there.
     """
+    enclosure = spec.get("enclosure")
+    path, us = enclosure or spec["temp_dir"], os.geteuid()
     os.makedirs(path, mode=0o700, exist_ok=True)
     found, above = os.lstat(path), os.stat(os.path.dirname(path))
-    if above.st_mode & 0o002 and (found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode)):
+    trusted = (us,) if enclosure else (us, 0)
+    if above.st_mode & 0o002 and (found.st_uid not in trusted or not stat.S_ISDIR(found.st_mode)):
         raise OSError("%s is somebody else's (uid %d), who made it before us" % (path, found.st_uid))
+    if not enclosure:
+        return
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == us and found.st_mode & 0o077:
+        os.chmod(path, 0o700)
+    os.makedirs(spec["temp_dir"], mode=0o700, exist_ok=True)
 
 
 def environment(spec: Spec) -> Dict[str, str]:
@@ -112,7 +121,7 @@ def run(spec: Spec) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     note_reach(spec)
-    have_sessions(spec["temp_dir"])
+    have_sessions(spec)
     os.chdir(spec["temp_dir"])
     os.execve(spec["argv"][0], spec["argv"], environment(spec))
 
@@ -172,7 +181,7 @@ class Supervisor:
         spec = load(self.spec_path)
         log = open_log(spec["log"])
         try:
-            have_sessions(spec["temp_dir"])
+            have_sessions(spec)
         except OSError as error:
             os.write(log, ("Error: %s\n" % error).encode("utf-8", "replace"))
             os.close(log)

@@ -131,7 +131,10 @@ def write_spec(host: Host, name: str, spec: Dict[str, Any]) -> None:
     host.write(spec_path(host, name), text, 0o600)
     secrets.write(host, copy_path(host, name), text, host.account)
     host.platform.make_folder(host.path("log"), host.account)
-    host.platform.make_sessions(spec["temp_dir"], host.service_manager.runs_as(host))
+    from provisioner.remote.resources import ray_sessions
+
+    account, enclosure = host.service_manager.runs_as(host), spec.get("enclosure", "")
+    host.platform.make_sessions(spec["temp_dir"], account, enclosure, ray_sessions.is_noted(host, spec))
 
 
 def remove_files(host: Host, name: str) -> None:

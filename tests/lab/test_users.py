@@ -64,6 +64,10 @@ def test_nothing_of_ray_runs_with_more_than_its_accounts_rights(cluster: Cluster
     drivers = machine.exec(["find", sessions, "-name", "python-core-driver-*.log", "-printf", "%u\n"]).stdout.split()
     assert drivers == ["park"]
     assert machine.exec(["find", sessions, "!", "-user", "park"]).stdout == ""
+    opened = ["find", f"{sessions}/s", "-maxdepth", "1", "-name", "session_2*", "-perm", "0777"]
+    assert machine.exec(opened).stdout != "", "as Ray 2.60 does"
+    seen = machine.exec(["setpriv", "--reuid=kim", "--regid=kim", "--clear-groups", "ls", sessions], check=False)
+    assert seen.returncode != 0 and "Permission denied" in seen.stderr
     assert cluster.apply().changed() == []
     cluster.teardown("--purge")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,74 @@ def test_a_temp_dir_of_before_goes_when_another_is_declared(node: Node, tmp_path
     node.service.on_restart = lambda: node.join("n2")
     node.ensure(temp_dir=str(tmp_path / "two"))
     assert not (tmp_path / "one").exists() and (tmp_path / "two").is_dir()
+
+
+@pytest.fixture
+def upgraded(node: Node, monkeypatch: pytest.MonkeyPatch) -> Node:
+    """A node that runs as the release before had it: with nothing of ours around the folder that Ray opens."""
+    platform, root = type(node.world.host().platform), str(node.world.root)
+    monkeypatch.setattr(platform, "enclosure", lambda self, root: root + "/ray")
+    node.ensure(temp_dir=root + "/ray")
+    Path(root, "ray", "session_1").mkdir()
+    entry = node.world.host().marker.get("ray")
+    assert entry is not None and entry.pop("enclosed") is False
+    node.world.host().marker.put("ray", entry)
+    del node.params["temp_dir"]
+    return node
+
+
+def test_a_folder_of_the_release_before_is_worth_no_restart(upgraded: Node) -> None:
+    assert upgraded.differences() == []
+    assert upgraded.ensure() == "in the cluster" and upgraded.service.done == ["restart"]
+    folder = f"{upgraded.world.root}/ray"
+    found = upgraded.differences(env={"X": "2"})
+    assert ("change", "ray temp-dir", folder, folder + "/s") in found, "with what restarts it, it is told"
+
+
+@pytest.mark.parametrize("why", ["another variable", "stopped", "its service"])
+def test_the_folder_of_the_release_before_goes_with_the_next_start(why: str, upgraded: Node) -> None:
+    if why == "stopped":
+        upgraded.service.active = False
+    elif why == "its service":
+        upgraded.service.defined = "edited"
+    upgraded.service.on_restart = lambda: upgraded.join("n2")
+    upgraded.ensure(**({"env": {"X": "2"}} if why == "another variable" else {}))
+    host = upgraded.world.host()
+    spec, folder = service.read_spec(host, "ray-lab"), upgraded.world.root / "ray"
+    assert spec and (spec["temp_dir"], spec["enclosure"]) == (f"{folder}/s", str(folder))
+    assert [each.name for each in folder.iterdir()] == ["s"], "others could get at what was there"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert upgraded.differences() == []
+    upgraded.resource().remove(host)
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what belongs to somebody else")
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_folder_that_we_gave_to_another_account_is_made_anew(
+    noted: bool, upgraded: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Ray runs as root the release before gave it away all the same; a stranger's is refused as ever."""
+    platform, scratch, host = type(upgraded.world.host().platform), tmp_path / "scratch", upgraded.world.host()
+    monkeypatch.delenv("PROVISION_SANDBOX", raising=False)
+    monkeypatch.setattr(platform, "privileged", lambda self: True)
+    monkeypatch.setattr(platform, "enclosure", lambda self, root: str(scratch / "rp-0a1b2c3d"))
+    monkeypatch.setattr(Service, "runs_as", lambda self, host: "")
+    scratch.mkdir()
+    scratch.chmod(0o1777)
+    theirs = scratch / "rp-0a1b2c3d"
+    theirs.mkdir()
+    os.chown(theirs, 65534, 65534)
+    if noted:
+        entry = {"manager": "stand-in", "temp_dir": str(theirs), "made_temp_dir": True}
+        host.marker.put("ray", entry)
+    upgraded.service.on_restart = lambda: upgraded.join("n2")
+    if not noted:
+        with pytest.raises(Failure, match="is a folder of nobody"):
+            upgraded.ensure(env={"X": "2"})
+        return
+    upgraded.ensure(env={"X": "2"})
+    assert (theirs.stat().st_uid, theirs.stat().st_mode & 0o777) == (0, 0o700)
 
 
 def test_another_service_manager_hands_over(node: Node) -> None:

@@ -72,13 +72,21 @@ SESSIONS = [
 ]
 
 
+def platform_makes(path: str, enclosure: str = "") -> None:
+    Linux().make_sessions(path, "", enclosure)
+
+
+def launcher_has(path: str, enclosure: str = "") -> None:
+    launch.have_sessions({"temp_dir": path, "enclosure": enclosure})
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what belongs to somebody else")
 @pytest.mark.parametrize(("before", "above", "mode", "refusal"), SESSIONS)
 def test_a_folder_for_sessions_is_taken_from_nobody(
     before: Callable[[Path], None], above: int, mode: int | None, refusal: str, tmp_path: Path
 ) -> None:
     """Whoever made it below /tmp could exchange what runs from there; so is it for the launcher, at every start."""
-    for number, make in enumerate((lambda path: Linux().make_sessions(path, ""), launch.have_sessions)):
+    for number, make in enumerate((platform_makes, launcher_has)):
         folder = tmp_path / str(number)
         folder.mkdir()
         folder.chmod(above)
@@ -103,6 +111,87 @@ def test_a_folder_for_sessions_belongs_to_rays_account(tmp_path: Path, monkeypat
         assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (uid, 0o700)
     with pytest.raises(Failure, match="is a folder of nobody"):
         Linux().check_sessions(str(path), "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+@pytest.mark.parametrize(("ours", "uid"), [(False, 0), (True, NOBODY)])
+def test_a_declared_folder_for_sessions_stays_whose_it_was(
+    ours: bool, uid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless we had made it, and were ended before it was given away."""
+    monkeypatch.delenv("PROVISION_SANDBOX", raising=False)
+    tmp_path.chmod(0o1777)
+    path = tmp_path / "ray"
+    path.mkdir(mode=0o755)
+    Linux().make_sessions(str(path), "nobody", ours=ours)
+    assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (uid, 0o755)
+
+
+def test_what_root_made_where_everybody_may_write_will_do_for_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An administrator's `/scratch/ray` for all; an enclosure has to be of its account."""
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    tmp_path.chmod(0o1777)
+    path = tmp_path / "ray"
+    path.mkdir()
+    monkeypatch.setattr(Linux, "privileged", lambda self: False)
+    uid = path.stat().st_uid
+    if uid:
+        pytest.skip("root's is wanted")
+    Linux().check_sessions(str(path), "")
+    launch.have_sessions({"temp_dir": str(path)})
+    with pytest.raises(Failure, match="is a folder of root"):
+        Linux().check_sessions(str(path / "s"), "", str(path))
+    with pytest.raises(OSError, match="somebody else's"):
+        launch.have_sessions({"temp_dir": str(path / "s"), "enclosure": str(path)})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what belongs to somebody else")
+@pytest.mark.parametrize("above", [0o1777, 0o755])
+@pytest.mark.parametrize("inner", ["nothing", "theirs", "a link", "ours"])
+def test_ray_has_its_sessions_in_a_folder_that_is_shut_at_every_start(
+    above: int, inner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray opens its own to everybody (see ray_sessions.py): whatever a stranger made before it was shut is not used."""
+    monkeypatch.delenv("PROVISION_SANDBOX", raising=False)
+    tmp_path.chmod(above)
+    outer, path = tmp_path / "rp-0a1b2c3d", tmp_path / "rp-0a1b2c3d" / "s"
+    outer.mkdir()
+    outer.chmod(0o777)
+    if inner == "a link":
+        path.symlink_to(tmp_path)
+    elif inner != "nothing":
+        (path / "session_1").mkdir(parents=True)
+        os.chown(path, *((NOBODY + 1, 0) if inner == "theirs" else (NOBODY, 0)))
+    Linux().make_sessions(str(path), "nobody", str(outer))
+    for folder in (outer, path):
+        assert (folder.lstat().st_uid, stat.S_ISDIR(folder.lstat().st_mode)) == (NOBODY, True)
+    assert stat.S_IMODE(outer.stat().st_mode) == 0o700
+    assert [each.name for each in path.iterdir()] == (["session_1"] if inner == "ours" else [])
+    os.chown(outer, 0, 0)
+    outer.chmod(0o777)
+    launch.have_sessions({"temp_dir": str(path), "enclosure": str(outer)})
+    assert stat.S_IMODE(outer.stat().st_mode) == 0o700
+
+
+def test_the_enclosure_a_link_leads_to_stays_as_it_is(tmp_path: Path) -> None:
+    """Whoever has room elsewhere may have put it there."""
+    (tmp_path / "elsewhere").mkdir(mode=0o750)
+    outer = tmp_path / "ray"
+    outer.symlink_to("elsewhere")
+    for have in (platform_makes, launcher_has):
+        have(str(outer / "s"), str(outer))
+        assert stat.S_IMODE(outer.stat().st_mode) == 0o750 and (outer / "s").is_dir()
+
+
+@pytest.mark.parametrize(("length", "inside"), [(10, True), (34, True), (35, False), (80, False)])
+def test_sockets_have_room_in_the_folder_for_sessions(length: int, inside: bool) -> None:
+    """And for a suffix: a socket that is there already gets a number (_make_inc_temp in _private/node.py)."""
+    root = "/" + "r" * (length - 1)
+    path, longest = Linux().temp_dir(root), "/session_2026-11-23_05-54-13_591000_4194304/sockets/plasma_store.1"
+    assert len(path + longest) <= 107
+    assert (path == root + "/ray/s") is inside and str(Path(path).parent) == Linux().enclosure(root)
 
 
 def test_the_launchers_copy_is_its_accounts_before_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

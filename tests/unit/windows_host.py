@@ -32,7 +32,7 @@ class Windows:
     def make_folder(self, path: str, account: str) -> None:
         Path(path).mkdir(parents=True, exist_ok=True)
 
-    def make_sessions(self, path: str, account: str) -> None:
+    def make_sessions(self, path: str, account: str, enclosure: str = "", ours: bool = False) -> None:
         self.make_folder(path, account)
 
     def admit(self, path: str, account: str) -> None:

@@ -260,12 +260,15 @@ class Platform(ProcessTable):
         os.makedirs(path, mode=0o755, exist_ok=True)
         self.give(path, account)
 
-    def check_sessions(self, path: str, account: str) -> None:
-        """Raise a Failure if Ray's folder for sessions is in a place where everybody may write and was made there by
-        somebody else than the account ("": us); changes nothing."""
+    def check_sessions(self, path: str, account: str, enclosure: str = "") -> None:
+        """Raise a Failure if Ray's folder for sessions, or its enclosure, is in a place where everybody may write and
+        was made there by somebody else than the account ("": us); changes nothing."""
 
-    def make_sessions(self, path: str, account: str) -> None:
-        """Have Ray's folder for sessions, for the account ("": us).
+    def make_sessions(self, path: str, account: str, enclosure: str = "", ours: bool = False) -> None:
+        """Have Ray's folder for sessions, for the account ("": us), and around it the enclosure for nobody else.
+
+        Args:
+            ours: it was made by us, if it is there.
 
         Raises:
             Failure: see ``check_sessions``.
@@ -285,6 +288,10 @@ class Platform(ProcessTable):
     def temp_dir(self, root: str) -> str:
         """Return Ray's folder for sessions, short enough for what Ray makes there."""
         raise NotImplementedError
+
+    def enclosure(self, root: str) -> str:
+        """Return the folder around Ray's for sessions that is shut to other accounts, "" where none is needed."""
+        return ""
 
     def clean(self, root: str, purge: bool) -> List[str]:
         """Remove the root if nothing is left in it; with ``purge``, everything of ours in it and the cached program

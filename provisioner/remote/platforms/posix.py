@@ -81,37 +81,70 @@ class Posix(Platform):
             file.close()
 
     def temp_dir(self, root: str) -> str:
-        """Short, for unix socket paths end at 107 bytes (103 on macOS)."""
+        """Short, for unix socket paths end at 107 bytes (103 on macOS), and Ray adds 64, or more after restarts."""
+        return os.path.join(self.enclosure(root), SESSIONS)
+
+    def enclosure(self, root: str) -> str:
         inside = os.path.join(root, "ray")
-        if len(inside) <= 40:
+        if len(os.path.join(inside, SESSIONS)) <= 40:
             return inside
         import hashlib
 
         return "%s/rp-%s" % (self.scratch, hashlib.sha256(root.encode()).hexdigest()[:8])
 
-    def check_sessions(self, path: str, account: str) -> None:
-        if os.path.lexists(path) and _is_shared(os.path.dirname(path)):
-            found, wanted = os.lstat(path), _uid(account) if self.privileged() else os.geteuid()
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (wanted, os.geteuid()):
-                what = "a folder" if stat.S_ISDIR(found.st_mode) else "no folder"
-                raise Failure(
-                    "%s, where Ray's sessions should be, is %s of %s" % (path, what, _account_name(found.st_uid)),
-                    "everybody may write there: find out who made it and remove it, or choose a shorter `root:`",
-                )
+    def check_sessions(self, path: str, account: str, enclosure: str = "") -> None:
+        folder = enclosure or path
+        if not os.path.lexists(folder) or not _is_shared(os.path.dirname(folder)):
+            return
+        found, wanted = os.lstat(folder), _uid(account) if self.privileged() else os.geteuid()
+        trusted = (wanted, os.geteuid()) if enclosure else (wanted, os.geteuid(), 0)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in trusted:
+            what = "a folder" if stat.S_ISDIR(found.st_mode) else "no folder"
+            raise Failure(
+                "%s, where Ray's sessions should be, is %s of %s" % (folder, what, _account_name(found.st_uid)),
+                "everybody may write there: find out who made it and remove it, or choose a shorter `root:`",
+            )
 
-    def make_sessions(self, path: str, account: str) -> None:
-        """One below /tmp is nobody else's business; it is made, and never taken from whoever was there first."""
-        above = os.path.dirname(path)
+    def make_sessions(self, path: str, account: str, enclosure: str = "", ours: bool = False) -> None:
+        """What is made is nobody else's business; nothing is taken from whoever was there first."""
+        folder, uid = enclosure or path, _uid(account) if self.privileged() else os.geteuid()
+        above = os.path.dirname(folder)
         os.makedirs(above, mode=0o755, exist_ok=True)
         try:
-            os.mkdir(path, mode=0o700 if _is_shared(above) else 0o755)
+            os.mkdir(folder, mode=0o700 if enclosure or _is_shared(above) else 0o755)
         except FileExistsError:
-            self.check_sessions(path, account)
-            if not _is_shared(above):
+            self.check_sessions(path, account, enclosure)
+            if not (enclosure or ours):
                 return
-        if self.privileged():
-            entry = _entry(account) if account else None
-            os.chown(path, *((entry.pw_uid, entry.pw_gid) if entry else (0, 0)), follow_symlinks=False)
+        self._take(folder, account, bool(enclosure))
+        if enclosure:
+            self._make_inner(path, account, uid)
+
+    def _make_inner(self, path: str, account: str, uid: int) -> None:
+        """Have Ray's own folder in one that is shut by now; what others made there until then is not used."""
+        if os.path.lexists(path):
+            found = os.lstat(path)
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == uid:
+                return
+            from provisioner.remote.resources.ray_sessions import discard
+
+            discard(path)
+        os.mkdir(path, mode=0o700)
+        self._take(path, account, shut=False)
+
+    def _take(self, folder: str, account: str, shut: bool) -> None:
+        """Have a folder belong to the account, and be for nobody else; one that a link leads to is left as it is."""
+        if os.path.islink(folder):
+            return
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if self.privileged():
+                entry = _entry(account) if account else None
+                os.fchown(file, *((entry.pw_uid, entry.pw_gid) if entry else (0, 0)))
+            if shut:
+                os.fchmod(file, 0o700)
+        finally:
+            os.close(file)
 
     def clean(self, root: str, purge: bool) -> List[str]:
         import shutil
@@ -208,6 +241,8 @@ class Posix(Platform):
         return [path for path in dict.fromkeys(found) if not is_brought(path)]
 
 
+SESSIONS = "s"
+"""Ray's folder in its enclosure: every character counts."""
 NAMED = ("~/.pyenv/versions/%s/bin/python", "~/.local/share/uv/python/cpython-%s-*/bin/python")
 """Where interpreters lie under their exact version."""
 STARTING = threading.Lock()

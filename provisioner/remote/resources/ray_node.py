@@ -13,10 +13,10 @@ from __future__ import annotations
 import os
 import time
 
-from provisioner.remote import files, private, service, tls
+from provisioner.remote import private, service, tls
 from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.resource import Resource, difference, mended
-from provisioner.remote.resources import ray_history, ray_removal, ray_spec, ray_token
+from provisioner.remote.resources import ray_history, ray_removal, ray_sessions, ray_spec, ray_token
 from provisioner.remote.resources.ray_state import living
 
 TYPE_CHECKING = False
@@ -91,7 +91,9 @@ class RayNode(Resource):
         if now is None and not state["active"]:
             return [difference("add", "Ray %s" % self.role, after="service %s" % name)]
         stops = "Ray on %s" % host.name if state["active"] else ""
-        found = [difference(*change, stops=stops) for change in ray_spec.changes(now or {}, wanted)]
+        is_same = not ray_spec.changes(now or {}, ray_sessions.as_it_runs(host, wanted, now))
+        changes = [] if is_same else ray_spec.changes(now or {}, wanted)
+        found = [difference(*change, stops=stops) for change in changes]
         flaws = service.flaws(host, name, state)
         found += [mended(*flaw, stops=stops) for flaw in flaws]
         found += [difference("change", *each) for each in private.exposed(host, name)]
@@ -141,7 +143,8 @@ class RayNode(Resource):
         private.shut(host, name)
         state, now = host.service_manager.observe(host, name), service.read_spec(host, name)
         wanted = self._settled(host, wanted, now)
-        same = now == wanted and service.is_whole(host, name, state)
+        is_same = now in (wanted, ray_sessions.as_it_runs(host, wanted, now))
+        same = is_same and service.is_whole(host, name, state)
         if same:
             self._tidy(host, wanted)
         if same and state.get("stale"):
@@ -171,7 +174,7 @@ class RayNode(Resource):
 
         ray_checks.check_address(wanted["node_ip"])
         ray_checks.check_certified(wanted)
-        host.platform.check_sessions(wanted["temp_dir"], host.service_manager.runs_as(host))
+        ray_sessions.check(host, wanted)
         self._kept = ray_checks.check_allowed(wanted, host.platform.forbidden_ports())
 
     def _start(self, host: Host, wanted: Spec, running: bool) -> None:
@@ -188,7 +191,7 @@ class RayNode(Resource):
             else:
                 ray_removal.end_leftovers(host)
             ray_checks.check_ports(host, wanted["ports"])
-            self._note(host, wanted["temp_dir"])
+            ray_sessions.note(host, wanted)
             self._put(host, wanted)
             service.write_spec(host, name, wanted)
             host.service_manager.define(host, name)
@@ -229,16 +232,6 @@ class RayNode(Resource):
         from provisioner.remote.resources import ray_redis
 
         return ray_redis
-
-    def _note(self, host: Host, temp_dir: str) -> None:
-        """Write down what is about to be made; a folder that was there before is not ours to remove."""
-        entry = host.marker.get(self.key) or {}
-        same = entry.get("temp_dir") == temp_dir
-        if not same and entry.get("made_temp_dir"):
-            files.remove_tree(entry["temp_dir"])
-        made = bool(entry["made_temp_dir"]) if same else not os.path.isdir(temp_dir)
-        kind = host.service_manager.kind
-        host.marker.put(self.key, {"manager": kind, "temp_dir": temp_dir, "made_temp_dir": made})
 
     def _await(self, host: Host, wanted: Spec, seen: List[Node]) -> None:
         """Wait until the node is in the cluster; the ones that were seen before are no proof."""
@@ -321,7 +314,7 @@ class RayNode(Resource):
         ray_removal.retire_former(host, name, entry)
         self._stop(host, name)
         host.service_manager.undefine(host, name)
-        ray_removal.remove_temp_dir(host, entry or {"temp_dir": host.temp_dir(), "made_temp_dir": True})
+        ray_removal.remove_temp_dir(host, entry)
         ray_removal.remove_folders(host)
         host.marker.drop(self.key)
         return "stopped and removed"

@@ -42,11 +42,13 @@ def retire_former(host: Host, name: str, entry: Dict[str, Any]) -> None:
 
 
 def remove_temp_dir(host: Host, entry: Dict[str, Any]) -> None:
-    """Remove the folder of Ray's sessions that a marker's entry names, if we made it.
+    """Remove the folder of Ray's sessions that a marker's entry names, if we made it; without an entry, the default.
 
     Raises:
         Failure: something in it can't be removed.
     """
+    if not entry:
+        entry = {"temp_dir": host.enclosure() or host.temp_dir(), "made_temp_dir": True}
     if entry.get("made_temp_dir") and not os.path.islink(entry["temp_dir"]):
         folders.remove(entry["temp_dir"], host.platform.holders)
 

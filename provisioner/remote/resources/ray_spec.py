@@ -32,6 +32,7 @@ def declared(host: Host, params: Dict[str, Any]) -> Spec:
     python = host.platform.interpreter_of(folder)
     scripts = os.path.dirname(python)
     temp_dir = params.get("temp_dir") or host.temp_dir()
+    enclosure = "" if params.get("temp_dir") else host.enclosure()  # see ray_sessions.py
     config, mark = config_of(host, params), {MARK: host.root}
     arguments = [*_with_os(params["arguments"], host.platform.os, config), "--temp-dir=" + temp_dir]
     # The dashboard's sockets would stay behind in /tmp.
@@ -50,6 +51,7 @@ def declared(host: Host, params: Dict[str, Any]) -> Spec:
         "python": python,
         "log": service.log_path(host, service.service_name(host)),
         "temp_dir": temp_dir,
+        **({"enclosure": enclosure} if enclosure else {}),
         "environment": folder,
         "config": config,
         "versions": host.versions(params["versions"]),
