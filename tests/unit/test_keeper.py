@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from provisioner.remote.platforms import keeper
+from provisioner.remote.platforms.base import ServiceManager
+from provisioner.remote.platforms.supervised import Supervised
+from provisioner.remote.platforms.systemd import Systemd
 
 from .remote_host import World
 
@@ -28,8 +31,13 @@ US = pwd.getpwuid(os.geteuid()).pw_name
 
 
 def look(folder: Path, account: str, *secrets: str, said: str = PARK, privileged: bool = True, mode: str = "check",
+         service: ServiceManager | None = None, group: str = "users",
          monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:  # fmt: skip
-    host = World(folder).host()
+    world = World(folder)
+    if service:
+        world._platform._managers["auto"] = service
+    host = world.host()
+    monkeypatch.setattr(keeper, "_groups", lambda account: [account, group])
     host.account, host.mode = account, mode
     for name in secrets:
         (Path(host.root) / "secrets").mkdir(parents=True, exist_ok=True)
@@ -63,6 +71,12 @@ def look(folder: Path, account: str, *secrets: str, said: str = PARK, privileged
          "the account that runs Ray, kim, is not the one that keeps the cluster's secrets"),
         ({"account": "kim", "said": KIM % "(root) NOPASSWD: /sbin/reboot"}, ["authority"], "fine", "is not the one"),
         ({"account": "park"}, ["authority"], "fine", "is not the one"),
+        ({"account": "park", "group": "docker"}, ["authority"], "notice",
+         "Ray runs as park, which may become root by its group docker: whoever"),
+        ({"account": "park", "service": Supervised()}, ["redis"], "notice",
+         f"Ray runs as {US}, the account that keeps the cluster's secrets: whoever"),
+        ({"account": "park", "service": Systemd(user_unit=True)}, ["redis"], "notice", f"Ray runs as {US}, the"),
+        ({"account": "park", "service": Systemd(user_unit=False)}, ["redis"], "fine", "is not the one"),
     ],
 )  # fmt: skip
 def test_who_could_read_them(
@@ -80,3 +94,8 @@ def test_nothing_is_said_otherwise(
 ) -> None:
     """The token is in the hands of Ray's account anyway."""
     assert look(tmp_path, US, *secrets, mode=mode, monkeypatch=monkeypatch) == []
+
+
+def test_the_groups_of_an_account() -> None:
+    assert "root" in keeper._groups("root")
+    assert keeper._groups("nobody-of-that-name") == []
