@@ -60,9 +60,13 @@ class Store:
         wanted = {"sha256": sha256, "filename": filename, "size": size, "private": private}
         return self.fetch_all([wanted], filename, direct)[sha256]
 
+    def path_of(self, sha256: str, filename: str) -> str:
+        """Return where a file is, if it is there."""
+        return _path(self.folder, {"sha256": sha256, "filename": filename})
+
     def forget(self, sha256: str, filename: str) -> None:
         """Remove a file that was fetched, now that its content is where it belongs."""
-        path = _path(self.folder, {"sha256": sha256, "filename": filename})
+        path = self.path_of(sha256, filename)
         with self._changed:
             self._whole.pop(sha256, None)
         if os.path.exists(path):

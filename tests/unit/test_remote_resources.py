@@ -235,7 +235,23 @@ def test_a_secret_file_is_never_readable_by_others(tmp_path: Path, monkeypatch: 
     assert modes == [0o600]
 
 
-@pytest.mark.parametrize(("mode", "left"), [("0600", []), ("0640", [0o600]), ("0644", [0o600]), (None, [0o600])])
+@pytest.mark.parametrize(("mode", "left"), [("0640", True), ("0600", True), ("0644", False), (None, False)])
+def test_what_a_release_before_left_open_in_the_store_goes(mode: str | None, left: bool, tmp_path: Path) -> None:
+    """Also where the file itself is as it should be: nothing else would ever look there again."""
+    world = World(tmp_path)
+    wanted = file(mode=mode)(world) if mode else file()(world)
+    wanted.ensure(world.host())
+    copy = world.root / "store" / wanted.params["sha256"] / "content"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_bytes(world.controller.files[wanted.params["sha256"]])
+    copy.chmod(0o644)
+    found = [(each["action"], each["what"]) for each in wanted.observe(world.host())]
+    assert found == [("remove", f"a copy of {wanted.params['path']} in the store")] * left
+    wanted.ensure(world.host())
+    assert copy.exists() is not left and wanted.observe(world.host()) == []
+
+
+@pytest.mark.parametrize(("mode", "left"), [("0600", []), ("0640", []), ("0644", [0o600]), (None, [0o600])])
 @pytest.mark.parametrize("before", ["", ".part", "content"])
 def test_what_is_in_a_file_lies_open_nowhere_else(
     mode: str | None, left: list[int], before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from provisioner.remote.resource import Difference
 
 
+CONTENT = "content"
+"""Names it in the store."""
+OTHERS = 0o007
+"""What in a mode is for everybody."""
+
+
 class File(Resource):
     """Params: ``path``, ``sha256`` and ``size`` of its content (sent on demand), ``mode``, ``owner``.
 
@@ -45,6 +51,8 @@ class File(Resource):
         owner = self.params.get("owner")
         if owner and not host.platform.owned_by(path, owner):
             found.append(difference("change", "owner of " + path, host.platform.owner(path), owner))
+        if self._is_private() and os.path.lexists(host.store.path_of(self.params["sha256"], CONTENT)):
+            found.append(difference("remove", "a copy of %s in the store" % path, before="left by an earlier run"))
         return found
 
     def ensure(self, host: Host) -> str:
@@ -62,6 +70,8 @@ class File(Resource):
         host.platform.shield(path, mode, self.params.get("owner") or "")
         if self.params.get("owner"):
             host.platform.give(path, self.params["owner"])
+        if not mode & OTHERS:  # what an earlier release, or a run that was cut off, left
+            host.store.forget(self.params["sha256"], CONTENT)
         return str(path)
 
     def traces(self, host: Host) -> List[Difference]:
@@ -90,12 +100,12 @@ class File(Resource):
 
     def _write(self, host: Host, path: str, mode: int) -> None:
         """Write the content, which is nobody else's while it lies in the store: there, its folder protects nothing."""
-        sha256 = self.params["sha256"]
-        content = host.fetch(sha256, "content", self.params["size"], direct=True, private=True)
+        content = host.fetch(self.params["sha256"], CONTENT, self.params["size"], direct=True, private=True)
         with open(content, "rb") as file:
             host.write(path, file.read(), mode)
-        if not mode & 0o077:
-            host.store.forget(sha256, "content")
+
+    def _is_private(self) -> bool:
+        return bool(self.params.get("mode")) and not int(self.params["mode"], 8) & OTHERS
 
     def _mode(self, access: Optional[Dict[str, Any]]) -> int:
         """Return the mode the file gets: the wanted one, else the one it has."""
