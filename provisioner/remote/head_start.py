@@ -16,7 +16,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List
+    from typing import Any, Callable, Dict, List, Sequence
 
 FLAG = "--redis_password="
 VARIABLE = "RAY_REDIS_PASSWORD"
@@ -40,15 +40,21 @@ def without(password: str, command: List[str], flags: str) -> List[str]:
     return ["--flagfile=" + flags if word == FLAG + password else option.sub("", word) for word in command]
 
 
-def hiding(start: Callable[..., Any], password: str, flags: str) -> Callable[..., Any]:
-    """Return Ray's function that starts a process, so that the password is in no command line and no variable."""
+def hiding(start: Callable[..., Any], password: str, flags: str, ours: Sequence[str] = ()) -> Callable[..., Any]:
+    """Return Ray's function that starts a process, so that the password is in no command line and no variable.
+
+    Args:
+        ours: what we give Ray, which everybody may read: a password that is a part of it is found by coincidence.
+    """
+    by_coincidence = any(password in word for word in ours)
 
     def start_hidden(command: List[str], *args: Any, **settings: Any) -> Any:
         variables: Dict[str, str] = settings.get("env_updates") or {}
         if VARIABLE in variables:  # of the server for Ray clients, which asks the GCS, and never Redis
             settings["env_updates"] = {name: value for name, value in variables.items() if name != VARIABLE}
         hidden = without(password, command, flags)
-        refuse_to_show(password, [*hidden, *(settings.get("env_updates") or {}).values()])
+        if not by_coincidence:
+            refuse_to_show(password, [*hidden, *(settings.get("env_updates") or {}).values()])
         return start(hidden, *args, **settings)
 
     return start_hidden
@@ -61,7 +67,7 @@ def refuse_to_show(password: str, words: List[str]) -> None:
     if len(password) >= LONG_ENOUGH and any(form in str(word) for word in words for form in forms):
         raise RuntimeError(
             "this release of Ray would show Redis's password to every account of the machine, in a way that is not "
-            "known here: run another release, or do without a password"
+            "known here: run another release, or choose a password that is no part of a path or a name"
         )
 
 
@@ -70,7 +76,7 @@ def main() -> None:
     password = password_in(flags)
     from ray._private import services
 
-    services.start_ray_process = hiding(services.start_ray_process, password, flags)
+    services.start_ray_process = hiding(services.start_ray_process, password, flags, [sys.executable, *arguments])
     from ray.scripts.scripts import main as ray
 
     sys.argv = ["ray", *arguments, "--redis-password=" + password]  # seen by this process alone

@@ -62,6 +62,17 @@ def test_it_is_taken_out_of_variables() -> None:
     ]
 
 
+def test_a_password_that_is_a_part_of_a_path_is_there_by_coincidence() -> None:
+    """Whoever chooses `provision`, where Ray lies in /opt/provision, is not told that Ray shows it."""
+    started: list[Any] = []
+    command = ["gcs_server", "--redis_password=provision", "--log_dir=/opt/provision/lab/ray"]
+    ours = ["/opt/provision/lab/env/e1/bin/python", "--head"]
+    hiding(lambda words, **_: started.extend(words), "provision", FLAGS, ours)(command)
+    assert started == ["gcs_server", f"--flagfile={FLAGS}", "--log_dir=/opt/provision/lab/ray"]
+    with pytest.raises(RuntimeError, match="or choose a password that is no part of a path"):
+        hiding(lambda words, **_: None, "provision", FLAGS, ["--head"])(command)
+
+
 SHOWN: list[tuple[list[str], dict[str, str]]] = [
     (["gcs_server", "--redis-password", "s3cr3t-pw"], {}),
     (["raylet", "--cpp=w --password:s3cr3t-pw"], {}),
