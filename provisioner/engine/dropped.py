@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from provisioner.inventory.model import Host, Inventory, RayOptions
+from provisioner.inventory.model import Host, Inventory, RayOptions, Ssh
 
 NOWHERE = RayOptions(options={"node_ip": "0.0.0.0"})  # noqa: S104 - for a node that is only taken down
 """Stands for Ray's options of a host of which the inventory says nothing any more."""
+
+PUBLIC = ("user", "port", "key", "jump", "known_hosts", "config")
+"""What of a login is no password."""
 
 
 def dropped_host(inventory: Inventory, name: str, how: Mapping[str, Any]) -> Host:
@@ -22,12 +25,26 @@ def dropped_host(inventory: Inventory, name: str, how: Mapping[str, Any]) -> Hos
         how: it was declared, as the head noted it (remote/resources/members.py).
     """
     like = inventory.workers[0] if inventory.workers else inventory.head
-    logins = inventory.logins
-    ssh = replace(like.ssh, **{key: how[key] for key in ("port", "user", "jump") if key in how})
     return replace(
         like, name=name, role="worker", address=str(how["address"]), groups=(), ray=NOWHERE,
-        ssh=replace(ssh, password=logins.password, passphrase=logins.passphrase),
-        become=bool(how.get("become", like.become)), become_password=logins.become_password,
+        ssh=_ssh(inventory, how),
+        become=bool(how.get("become", like.become)), become_password=inventory.logins.become_password,
         root=how.get("root", like.root), account=how.get("account", like.account), account_password=None,
         service=how.get("service", like.service), keeps_redis=False, place=None,
     )  # fmt: skip
+
+
+def _ssh(inventory: Inventory, how: Mapping[str, Any]) -> Ssh:
+    """Return how it is reached: as was noted, else as the inventory says of all hosts, else as it says of each."""
+    common = inventory.logins.ssh
+    known = {name: getattr(common, name) or _agreed(inventory, name) for name in PUBLIC}
+    return replace(common, **{**known, **{name: how[name] for name in ("port", "user", "jump") if name in how}})
+
+
+def _agreed(inventory: Inventory, name: str) -> Any:
+    """Return what every host has, None if they differ, or if it is a key whose passphrase is none of the cluster's."""
+    found = {getattr(host.ssh, name) for host in inventory.hosts}
+    passphrases = {host.ssh.passphrase for host in inventory.hosts}
+    if len(found) > 1 or (name == "key" and passphrases != {inventory.logins.ssh.passphrase}):
+        return None
+    return found.pop()

@@ -88,8 +88,7 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
 
 
 def _logins(common: Settings) -> Logins:
-    ssh = common.ssh
-    return Logins(ssh.get("password"), ssh.get("passphrase"), common.plain.get("become_password"))
+    return Logins(Ssh(**common.ssh), common.plain.get("become_password"))
 
 
 def _host(entry: Entry, settings: Settings) -> Host:

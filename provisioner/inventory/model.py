@@ -213,10 +213,9 @@ class Host:
 
 @dataclass(frozen=True)
 class Logins:
-    """The passwords that the inventory gives for all its hosts, not for one of them."""
+    """How the inventory has all its hosts reached, not one of them, with the passwords for that."""
 
-    password: Secret | None = None
-    passphrase: Secret | None = None
+    ssh: Ssh = Ssh()
     become_password: Secret | None = None
 
 
@@ -267,7 +266,7 @@ class Inventory:
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value of the inventory, for redaction."""
-        common = (self.logins.password, self.logins.passphrase, self.logins.become_password)
+        common = (self.logins.ssh.password, self.logins.ssh.passphrase, self.logins.become_password)
         found = {value.reveal() for value in common if value is not None}
         for host in self.hosts:
             own = (host.ssh.password, host.ssh.passphrase, host.become_password, host.account_password)

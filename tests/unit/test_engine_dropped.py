@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +13,7 @@ from provisioner.engine.dropped import dropped_host
 from provisioner.engine.run import reached
 from provisioner.events import Verb
 from provisioner.inventory.load import load_inventory
-from provisioner.inventory.model import Inventory
+from provisioner.inventory.model import Inventory, Secret, Ssh
 
 LAB = """
 cluster: lab
@@ -59,6 +60,36 @@ def test_a_dropped_host_gets_no_password_of_another_one(
     assert (target.password, target.passphrase, become.password) == given
     told = str(greeting(host, inventory, "teardown"))
     assert [value for value in VALUES.values() if value in told] == []
+
+
+@pytest.mark.parametrize(
+    ("common", "own", "key", "user"),
+    [
+        ("become: true", OF_W1, None, None),
+        ("ssh: {key: /k/cluster, user: kim}", OF_W1, "cluster", "kim"),
+        ("ssh: {key: /k/cluster, user: kim}", "", "cluster", "kim"),
+        ("become: true", ", ssh: {user: lee, key: /k/own, jump: gate}", None, None),
+    ],
+)
+def test_nor_another_ones_key_user_or_way(
+    common: str, own: str, key: str | None, user: str | None, tmp_path: Path
+) -> None:
+    """A key of its own opens nothing elsewhere, and its passphrase is not told either."""
+    for name in ("cluster", "own"):
+        (tmp_path / name).write_text("a key")
+    inventory = lab(tmp_path, common.replace("/k", str(tmp_path)), own.replace("/k", str(tmp_path)))
+    host = dropped_host(inventory, "old", {"address": "10.0.0.9"})
+    assert (host.ssh.key and host.ssh.key.name, host.ssh.user, host.ssh.jump) == (key, user, None)
+
+
+def test_what_all_hosts_have_is_taken_for_a_dropped_one(tmp_path: Path) -> None:
+    """As where the head and the workers say it each."""
+    ssh = Ssh(user="kim", key=Path("/k/all"))
+    for passphrase, key in ((None, ssh.key), (Secret("x", "KEY1"), None)):
+        inventory = lab(tmp_path, "", "")
+        hosts = [replace(host, ssh=replace(ssh, passphrase=passphrase)) for host in inventory.hosts]
+        host = dropped_host(replace(inventory, hosts=tuple(hosts)), "old", {"address": "10.0.0.9"})
+        assert (host.ssh.user, host.ssh.key, host.ssh.passphrase) == ("kim", key, None)
 
 
 @pytest.mark.parametrize(("verb", "told"), [(verb, verb != "teardown") for verb in get_args(Verb)])
