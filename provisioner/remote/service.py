@@ -16,6 +16,7 @@ from provisioner.remote.files import content, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
     from provisioner.remote.host import Host
@@ -42,6 +43,12 @@ def service_name(host: Host) -> str:
 
 def redis_name(host: Host) -> str:
     return "redis-" + host.cluster
+
+
+def is_trusted(host: Host, name: str, connection: socket.socket) -> bool:
+    """Tell whether root, we, or the account that a service runs under hold the far end of a connection: the declared
+    one, or, until it is started anew, the one that it was defined with."""
+    return host.platform.is_trusted(connection, host.account, host.service_manager.defined_account(host, name))
 
 
 def mark(host: Host, name: str) -> str:

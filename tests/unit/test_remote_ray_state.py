@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.remote import secrets
+from provisioner.remote import secrets, service
 from provisioner.remote.platforms.listeners import is_held_by
+from provisioner.remote.platforms.systemd import Systemd
 from provisioner.remote.resources import ray_state
 
 from .remote_host import World
@@ -171,3 +172,27 @@ def test_another_account_s_program_is_not_and_is_not_believed(
     monkeypatch.setattr(type(host.platform), "is_trusted", lambda *_: False)
     assert ray_state.of_this_host(host, serve(lambda taken: heard.append(taken.recv(4096)))) is None
     assert b"".join(heard) == b""
+
+
+def test_a_service_that_runs_as_another_account_until_it_is_started_anew_is_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a change of `account:` has a run forget who is in the cluster."""
+    host = World(tmp_path).host()
+    manager = Systemd(user_unit=False)
+    unit = tmp_path / "unit"
+    host.account = "kim"
+    monkeypatch.setattr(manager, "_path", lambda name: str(unit))
+    monkeypatch.setattr(host, "service_manager", manager)
+    asked: list[tuple[str, ...]] = []
+
+    def is_trusted(platform: object, connection: object, *accounts: str) -> bool:
+        asked.append(accounts)
+        return True
+
+    monkeypatch.setattr(type(host.platform), "is_trusted", is_trusted)
+    with socket.socket() as connection:
+        assert service.is_trusted(host, "ray-lab", connection)
+        unit.write_text("[Service]\nUser=park\nExecStart=/x\n")
+        assert service.is_trusted(host, "ray-lab", connection)
+    assert asked == [("kim", ""), ("kim", "park")]

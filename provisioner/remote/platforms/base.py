@@ -38,6 +38,10 @@ class ServiceManager:
         """Return the account that services run under, "" where they run as this program does, whatever is declared."""
         return host.account
 
+    def defined_account(self, host: Host, name: str) -> str:
+        """Return the account under which a service that is there runs, "" if that is not known or of no interest."""
+        return ""
+
     def observe(self, host: Host, name: str) -> Dict[str, Any]:
         """Return ``{"defined": text or None, "enabled": bool, "active": bool, "failing": bool, "pid": int}``.
 
@@ -350,8 +354,9 @@ class Platform(ProcessTable):
         """Return who listens on a TCP port, such as ``nginx (pid 711)``; ``another process`` if unknown."""
         raise NotImplementedError
 
-    def is_trusted(self, connection: socket.socket, account: str) -> bool:
-        """Tell whether root, we or that account hold the far end of a connection within this host; True if unknown."""
+    def is_trusted(self, connection: socket.socket, *accounts: str) -> bool:
+        """Tell whether root, we or one of those accounts hold the far end of a connection within this host; True if
+        unknown."""
         return True
 
     def start_hint(self, host: Host, name: str) -> Optional[Tuple[str, str]]:

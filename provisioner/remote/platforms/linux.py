@@ -101,16 +101,17 @@ class Linux(Posix):
         except OSError:
             return ""
 
-    def is_trusted(self, connection: socket.socket, account: str) -> bool:
+    def is_trusted(self, connection: socket.socket, *accounts: str) -> bool:
         import pwd
 
         from provisioner.remote.platforms.listeners import is_held_by
 
         trusted = {0, os.geteuid()}
-        try:
-            trusted.add(pwd.getpwnam(account).pw_uid)
-        except KeyError:
-            pass
+        for account in filter(None, accounts):
+            try:
+                trusted.add(pwd.getpwnam(account).pw_uid)
+            except KeyError:
+                continue
         return is_held_by(connection, trusted)
 
     def birth(self, pid: int) -> str:

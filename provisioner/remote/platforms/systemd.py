@@ -54,6 +54,13 @@ class Systemd(ServiceManager):
     def runs_as(self, host: Host) -> str:
         return "" if self._user else host.account
 
+    def defined_account(self, host: Host, name: str) -> str:
+        try:
+            with open(self._path(name), encoding="utf-8") as file:
+                return self.parts(host, file.read()).get("account", "")
+        except (OSError, ValueError):
+            return ""
+
     def observe(self, host: Host, name: str) -> Dict[str, Any]:
         path = self._path(name)
         if not os.path.exists(path):

@@ -142,7 +142,7 @@ def _look(host: Host, redis: Redis) -> str:
     """Have the controller use Redis as the head would, unless it would show the password to somebody else."""
 
     def trusted(connection: socket.socket) -> bool:
-        return host.platform.is_trusted(connection, host.account)
+        return service.is_trusted(host, service.redis_name(host), connection)
 
     port = redis["address"][1]
     if redis["host"] == host.name and redis_talk.is_strangers(port, trusted):

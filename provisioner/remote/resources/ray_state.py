@@ -106,10 +106,11 @@ class Refused(ValueError):
 def of_this_host(host: Host, dashboard: List[Any], max_age: float = 0.0) -> Optional[List[Node]]:
     """Return the nodes that the dashboard on this host tells, as ``fetch_nodes``; None as well if it is another
     account's program that answers there."""
+    from provisioner.remote import service
     from provisioner.remote.resources import ray_token
 
     def trusted(connection: socket.socket) -> bool:
-        return host.platform.is_trusted(connection, host.account)
+        return service.is_trusted(host, service.service_name(host), connection)
 
     return fetch_nodes(dashboard, max_age, tokens=ray_token.shown_to_ray(host), trusted=trusted)
 

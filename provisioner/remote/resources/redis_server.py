@@ -89,7 +89,7 @@ class RedisServer(Resource):
 
     def _problem(self, host: Host, password: str) -> str:
         def trusted(connection: socket.socket) -> bool:
-            return host.platform.is_trusted(connection, host.account)
+            return service.is_trusted(host, service.redis_name(host), connection)
 
         return redis_talk.problem(self.params["port"], password, trusted)
 
