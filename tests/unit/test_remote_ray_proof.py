@@ -113,6 +113,20 @@ def test_a_script_runs_with_an_accounts_rights_and_none_of_ours(
     assert (told["argv"], told["back"]) == (["-", "a b"], "refused")
 
 
+@pytest.mark.parametrize("account", ["", pwd.getpwuid(os.geteuid()).pw_name])
+def test_nor_has_it_our_variables_where_it_runs_as_we_do(
+    account: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy or an address of Ray's in the session's environment would have it look elsewhere."""
+    monkeypatch.setenv("RAY_ADDRESS", "elsewhere")
+    script = tmp_path / "script.py"
+    script.write_text("import json, os; print(json.dumps(dict(os.environ)))")
+    code, output = Linux().run_script(account, "/usr/bin/python3", str(script), [], 60.0, {"THEIRS": "x"})
+    told = json.loads(output)
+    assert code == 0 and set(told) - {"LC_CTYPE"} == {"HOME", "LOGNAME", "PATH", "THEIRS", "USER"}
+    assert told["HOME"] == pwd.getpwuid(os.geteuid()).pw_dir
+
+
 TELLS = """
 import json, os, sys
 try:

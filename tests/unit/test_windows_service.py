@@ -137,7 +137,7 @@ def test_the_launcher_that_is_copied_is_the_systems_own(tmp_path: Path) -> None:
         """The service manager of Windows."""
 
     host: Any = Host(tmp_path, "kim", "", {})
-    host.service_manager = Manager()
+    host.service_manager, host.marker = Manager(), {}
     host.folder = lambda *parts: str(tmp_path)
     host.platform.give = lambda path, account: None
     service.write_spec(host, "ray-lab", {"temp_dir": str(tmp_path)})

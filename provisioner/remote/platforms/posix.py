@@ -48,12 +48,14 @@ class Posix(Platform):
     def run_script(
         self, account: str, python: str, script: str, arguments: List[str], timeout: float, env: Dict[str, str]
     ) -> Tuple[int, str]:
-        entry = _entry(account) if account and self.privileged() else None
-        if entry is None or entry.pw_uid == os.geteuid():
-            return super().run_script(account, python, script, arguments, timeout, env)
-        theirs = {"HOME": entry.pw_dir, "LOGNAME": account, "USER": account, "PATH": PATH, **env}
+        import pwd
+
+        entry = _entry(account) if account and self.privileged() else pwd.getpwuid(os.geteuid())
+        name = entry.pw_name
+        theirs = {"HOME": entry.pw_dir, "LOGNAME": name, "USER": name, "PATH": PATH, **env}
+        become = None if entry.pw_uid == os.geteuid() else _becoming(entry)
         with open(script, "rb") as source:  # what we can read, it may not: it gets the open file
-            return _to_its_end([python, "-I", "-", *arguments], timeout, theirs, "/", source, _becoming(entry))
+            return _to_its_end([python, "-I", "-", *arguments], timeout, theirs, "/", source, become)
 
     def end_children(self) -> None:
         STARTING.acquire(timeout=START_LIMIT)  # for good: whoever wants to begin one more waits for our end
@@ -371,7 +373,7 @@ def _to_its_end(
             raise Failure("%s did not end within %d s" % (os.path.basename(argv[0]), timeout)) from None
         finally:
             CHILDREN.discard(child.pid)
-        output.seek(max(0, output.seek(0, os.SEEK_END) - (MOST_OUTPUT if become else sys.maxsize)))
+        output.seek(max(0, output.seek(0, os.SEEK_END) - (MOST_OUTPUT if source else sys.maxsize)))
         return child.returncode, output.read().decode("utf-8", "replace")
 
 
