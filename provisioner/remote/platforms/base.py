@@ -173,7 +173,8 @@ class Platform(ProcessTable):
 
     def findings(self, host: Host) -> List[Dict[str, str]]:
         """Return what the user should know of this machine before anything is changed; changes nothing, and starts
-        one program at most unless Ray's ports are open to who has no token.
+        one program at most unless Ray's ports are open to who has no token, and one more in ``check`` on a host that
+        keeps secrets of the cluster.
 
         Each is ``{"message", "remedy", "severity"}``; severity: notice, fine (said only with ``--verbose``), or
         needs elevation (see events.Finding).
