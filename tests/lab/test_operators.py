@@ -35,6 +35,20 @@ PLAYBOOK = """
     - name: Go on
       command: {argv: [/bin/touch, /srv/two], creates: /srv/two, undo: [/bin/rm, -f, /srv/two]}
 """  # noqa: E501
+SLOW = """
+- play: Head
+  hosts: head
+  tasks:
+    - name: Hang
+      command: {argv: [/bin/sleep, "613"], creates: /srv/one, undo: [/bin/true]}
+- play: Work
+  hosts: workers
+  tasks:
+    - name: Take a while
+      command: {argv: [/bin/sh, -c, "sleep 8; touch /srv/one"], creates: /srv/one, undo: [/bin/rm, -f, /srv/one]}
+    - name: Go on
+      command: {argv: [/bin/sh, -c, "sleep 8; touch /srv/two"], creates: /srv/two, undo: [/bin/rm, -f, /srv/two]}
+"""
 SOON = 10.0
 """Seconds for what happens at once, on a busy machine."""
 
@@ -223,3 +237,22 @@ def test_a_cable_that_stays_out(room: Room) -> None:
     worker.uncut()
     room.let_go(worker)
     settled(room)
+
+
+def test_a_task_of_the_head_that_takes_too_long(room: Room) -> None:
+    """It ends, and what it ran; the head keeps other runs out until the workers are through."""
+    room.playbook.write_text(SLOW, encoding="utf-8")
+    head, run = room.cluster.head, room.start("apply", "--timeout", "11")
+    wait_until(lambda: _runs(head, "/bin/sleep 613"), "the head to begin", 60)
+    wait_until(lambda: not _runs(head, "/bin/sleep 613"), "its task to be ended", 20)
+    assert not run.ended and not _is(room.workers[0], "/srv/two")
+    refused = room.start("apply", "--lock-timeout", "0").wait(60)
+    assert refused.code == 5
+    result = room.cluster.answer(run.wait(60), code=3)
+    assert result.status() == {"h1": "failed", "h2": "changed", "h3": "changed"}
+    assert "'Hang' did not end within 11 s" in result.said("h1")
+    assert all(_is(worker, "/srv/two") for worker in room.workers)
+
+
+def _runs(machine: Machine, command: str) -> bool:
+    return any(each.command == command for each in machine.processes())
