@@ -96,6 +96,8 @@ class Lab:
             home.mkdir(parents=True, exist_ok=True)
             lab = cls(home, golden(home))
             lab.clean()
+            room = plumbing.make_room(home)
+            held.callback(plumbing.give_room_back, home, room)
             plumbing.bridge_up()
             lab._held = held.pop_all()
             return lab
@@ -110,7 +112,6 @@ class Lab:
         for name in sorted(plumbing.names_in_use(self.hosts)):
             plumbing.remove(name, self.hosts)
         self.machines.clear()
-        plumbing.restore_instances(self.home)
 
     def close(self) -> None:
         """Take everything down and let the next session in."""
@@ -135,8 +136,6 @@ class Lab:
 
     def up(self, machines: Sequence[Machine], mem: str = "6G") -> None:
         """Boot fresh hosts side by side."""
-        if len(self.machines) > 20:
-            plumbing.raise_instances(self.home, 128 + 8 * len(self.machines))
         in_parallel(lambda machine: machine.up(mem), machines)
 
     def down(self, machines: Sequence[Machine]) -> None:
@@ -144,8 +143,6 @@ class Lab:
         in_parallel(lambda machine: machine.down(), machines)
         for machine in machines:
             self.machines.pop(machine.name, None)
-        if len(self.machines) <= 20:
-            plumbing.restore_instances(self.home)
 
 
 @dataclass(eq=False)

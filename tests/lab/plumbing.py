@@ -7,12 +7,14 @@ PROVISION_LAB_NAME (at most four letters), PROVISION_LAB_NETWORK (such as 10.79.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from .shell import LabError, LabTimeout, LabUnavailable, run, wait_until
 
@@ -26,6 +28,7 @@ GATEWAY = f"{NETWORK}.1"
 CGROUPS = Path("/sys/fs/cgroup")
 HIERARCHIES = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd", "unified")
 INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+ROOM = 4096
 
 # nspawn with --keep-unit exits 133 when the guest reboots and leaves the restart to its supervisor: this loop.
 SUPERVISOR = f"""\
@@ -229,22 +232,27 @@ def remove(name: str, hosts: Path) -> None:
         raise LabTimeout(f"host {name} cannot be removed completely: {'; '.join(failures)}")
 
 
-def raise_instances(home: Path, wanted: int) -> None:
-    """Each systemd holds about five inotify instances: make room, and remember what was set before."""
+def make_room(home: Path) -> TextIO:
+    """Room for the systemds of all labs, about five inotify instances each; give_room_back takes the result."""
+    shared = (home / "inotify.lock").open("a")
+    fcntl.flock(shared, fcntl.LOCK_SH)
     before = int(INSTANCES.read_text())
-    if before < wanted:
+    if before < ROOM:
         saved = home / "inotify.before"
-        if not saved.exists():
+        if not saved.exists():  # of a session that was killed: what was set before that one
             saved.write_text(str(before))
-        INSTANCES.write_text(str(wanted))
+        INSTANCES.write_text(str(ROOM))
+    return shared
 
 
-def restore_instances(home: Path) -> None:
-    """Put back what raise_instances changed, also in an earlier session."""
+def give_room_back(home: Path, shared: TextIO) -> None:
+    """Put back what make_room changed, unless there is another lab that needs it."""
     saved = home / "inotify.before"
-    if saved.exists():
-        INSTANCES.write_text(saved.read_text())
-        saved.unlink()
+    with shared, suppress(BlockingIOError):
+        fcntl.flock(shared, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if saved.exists():
+            INSTANCES.write_text(saved.read_text())
+            saved.unlink()
 
 
 def _entries(folder: Path, pattern: str) -> Iterator[Path]:
