@@ -18,10 +18,7 @@ from .inventories import HEAD, TOP, load
 
 EXAMPLE = Path(__file__).parents[2] / "inventory" / "example.yml"
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platformdirs.user_cache_dir", lambda _: str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

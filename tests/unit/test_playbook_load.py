@@ -15,10 +15,7 @@ from provisioner.playbook.model import Playbook
 PLAY = "- play: One\n  hosts: all\n  tasks:\n"
 TASK = "    - {name: T, python: {}}\n"
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platformdirs.user_cache_dir", lambda _: str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

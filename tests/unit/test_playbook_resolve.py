@@ -36,10 +36,7 @@ VARS: dict[str, Any] = {
 LAB = Inventory("lab", "2.60.0", (CTL, GPU, CPU), Path("inv.yml"), VARS)
 CONTEXT = Resolver(Playbook((), Path("p.yml")), LAB).context(CTL)
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platformdirs.user_cache_dir", lambda _: str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def playbook(*tasks: Task, hosts: tuple[str, ...] = ("all",)) -> Playbook:

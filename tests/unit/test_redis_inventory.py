@@ -21,10 +21,7 @@ HOSTS = (
 )
 ENVIRON = {"PW": "right-1", "BLANK": "a b", "LONG": "x" * 513, "KOREAN": "암호"}
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platformdirs.user_cache_dir", lambda _: str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def load(tmp_path: Path, redis: str, hosts: str = HOSTS) -> Inventory:

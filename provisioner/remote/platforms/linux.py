@@ -132,7 +132,9 @@ class Linux(Posix):
         return str(turns)
 
     def port_owner(self, port: int) -> str:
-        inodes = {inode for table in ("tcp", "tcp6") for inode in _listening(table, port)}
+        from provisioner.remote.platforms import listeners
+
+        inodes = {inode for _, bound, inode in listeners.listeners() if bound == port}
         for entry in os.listdir("/proc"):
             if entry.isdigit() and _holds(entry, inodes):
                 return "%s (pid %s)" % (_program(entry), entry)
@@ -145,16 +147,6 @@ def _libc() -> Tuple[str, str]:
     except (ValueError, OSError):
         return "musl", ""
     return name, version
-
-
-def _listening(table: str, port: int) -> List[str]:
-    """Return the socket inodes that listen on a port, from /proc/net/tcp (see proc(5): state 0A is LISTEN)."""
-    try:
-        with open("/proc/net/" + table) as file:
-            rows = [line.split() for line in file.readlines()[1:]]
-    except OSError:
-        return []
-    return [row[9] for row in rows if row[3] == "0A" and int(row[1].rsplit(":", 1)[1], 16) == port]
 
 
 def _program(pid: str) -> str:

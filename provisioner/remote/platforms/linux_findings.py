@@ -7,7 +7,7 @@ import re
 
 from provisioner.remote import service
 from provisioner.remote.failure import Failure
-from provisioner.remote.platforms import exposure, keeper, reach
+from provisioner.remote.platforms import exposure, keeper, listeners, reach
 from provisioner.remote.platforms.exposure import Seen
 
 TYPE_CHECKING = False
@@ -44,17 +44,9 @@ def findings(host: Host, top: str = "/") -> List[Finding]:
 
 
 def listening(spans: List[Span], top: str = "/") -> List[Span]:
-    """Return on which ports something listens for other machines, by /proc/net/tcp (proc(5): state 0A is LISTEN)."""
-    rows: List[Tuple[str, int]] = []
-    for table in ("tcp", "tcp6"):
-        try:
-            with open(os.path.join(top, "proc/net", table)) as file:
-                fields = [line.split() for line in file.readlines()[1:]]
-        except OSError:
-            continue
-        found = (row[1].partition(":") for row in fields if row[3] == "0A")
-        rows += [(address, int(port, 16)) for address, _, port in found]
-    return exposure.within(spans, rows, _is_loopback)
+    """Return on which ports something listens for other machines."""
+    found = [(address, port) for address, port, _ in listeners.listeners(top)]
+    return exposure.within(spans, found, _is_loopback)
 
 
 def _is_loopback(address: str) -> bool:

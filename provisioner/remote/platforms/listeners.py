@@ -1,4 +1,4 @@
-"""Linux: which accounts hold the other end of a connection within this host, by /proc/net/tcp (proc(5)).
+"""Linux: TCP sockets of this host by /proc/net/tcp (proc(5)), and which accounts hold the other end of a connection.
 
 Who listens on a port may have changed since a connection was made, and a connection that nobody has taken from the
 listener yet has no owner. So both are looked at, the listeners first: one that has ended by then has ended every
@@ -13,12 +13,34 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Set, Tuple
+    from typing import Iterator, List, Set, Tuple
 
 LISTENS = "0A"
-TABLES = ("tcp", "tcp6")
 LOCAL, REMOTE, STATE, UID, INODE = 1, 2, 3, 7, 9
 """Columns of the tables."""
+
+
+def tables(root: str = "/") -> Iterator[List[List[str]]]:
+    """Return the rows of each table that can be read, of IPv4 and of IPv6; addresses and ports are in hexadecimal.
+
+    Args:
+        root: where the system's files lie.
+    """
+    for table in ("tcp", "tcp6"):
+        try:
+            with open(os.path.join(root, "proc/net", table)) as file:
+                yield [line.split() for line in file.readlines()[1:]]
+        except OSError:
+            continue
+
+
+def listeners(root: str = "/") -> Iterator[Tuple[str, int, str]]:
+    """Return what listens: the address as the kernel prints it, the port, and the socket's inode."""
+    for rows in tables(root):
+        for row in rows:
+            if row[STATE] == LISTENS:
+                address, _, port = row[LOCAL].partition(":")
+                yield address, int(port, 16), row[INODE]
 
 
 def is_held_by(connection: socket.socket, uids: Set[int], root: str = "/") -> bool:
@@ -32,12 +54,7 @@ def is_held_by(connection: socket.socket, uids: Set[int], root: str = "/") -> bo
     own, peer = (_written(name) for name in (connection.getsockname(), connection.getpeername()))
     anywhere = {"0" * 8 + peer[0][-5:], "0" * 32 + peer[0][-5:]}
     known, bound, wildcard, taken = False, [], [], []
-    for table in TABLES:
-        try:
-            with open(os.path.join(root, "proc/net", table)) as file:
-                rows = [line.split() for line in file.readlines()[1:]]
-        except OSError:
-            continue
+    for rows in tables(root):
         known = True
         for row in rows:
             if row[STATE] == LISTENS:
