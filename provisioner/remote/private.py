@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from provisioner.remote import files, secrets, service
+from provisioner.remote.failure import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,11 @@ def exposed(host: Host, name: str) -> List[Tuple[str, str, str]]:
 
 
 def shut(host: Host, name: str) -> None:
-    """Have only those use the files of a service who should."""
+    """Have only those use the files of a service who should.
+
+    Raises:
+        Failure: others still may: the file system keeps no access rights (exFAT, many CIFS mounts, WSL's /mnt/c).
+    """
     if os.path.lexists(host.path(secrets.FOLDER)):
         secrets.shut_folder(host)
     for path, _ in list(_wrong(host, name)):
@@ -42,6 +47,11 @@ def shut(host: Host, name: str) -> None:
             secrets.discard(path)
         else:
             secrets.write(host, path, found, "" if own else host.account)
+    for what, now, wanted in exposed(host, name):
+        raise Failure(
+            "%s: it is %s, wanted %s, and changing it has no effect" % (what, now, wanted),
+            "its file system keeps no access rights of its own: set `root:` in the inventory to a folder on one that does",
+        )
 
 
 def _wrong(host: Host, name: str) -> Iterator[Tuple[str, Tuple[str, str]]]:
