@@ -136,7 +136,10 @@ def test_a_driver_without_it_is_refused(way: str, guarded: Guarded) -> None:
     for env in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": wrong}):
         code, said = guarded.driver(DRIVER, address, **env)
         assert code != 0 and "nodes:" not in said, said
-    code, said = guarded.driver(DRIVER, address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=COPY)
+    for _ in range(3):
+        code, said = guarded.driver(DRIVER, address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=COPY)
+        if "_raise_if_zombie" not in said:  # Ray's proxy for clients looks at a process that has just ended
+            break
     assert (code, "nodes: 2" in said) == (0, True), said
 
 
