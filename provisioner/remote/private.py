@@ -50,7 +50,7 @@ def shut(host: Host, name: str) -> None:
     for what, now, wanted in exposed(host, name):
         raise Failure(
             "%s: it is %s, wanted %s, and changing it has no effect" % (what, now, wanted),
-            "its file system keeps no access rights of its own: set `root:` in the inventory to a folder on one that does",
+            "its file system keeps no access rights of its own: set `root:` to a folder on one that does",
         )
 
 
