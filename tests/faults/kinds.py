@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tests.lab.machines import Machine
-from tests.lab.shell import LabError, wait_until
+from tests.lab.shell import wait_until
 
 from .disk import Disk
 from .driver import Controller
@@ -56,11 +56,15 @@ def _boot(site: Site) -> None:
     site.machine.boot()
 
 
+class TooLate(Exception):
+    """What was to be hurt has just come to its end."""
+
+
 def end_program(machine: Machine) -> None:
-    """Kill our program on a host, at once, and nothing that it has started; LabError if there is none."""
+    """Kill our program on a host, at once, and nothing that it has started; TooLate if there is none."""
     pids = [str(process.pid) for process in machine.processes() if PROGRAM in process.command]
     if not pids:
-        raise LabError(f"there is no program of ours on {machine.name} to be killed")
+        raise TooLate
     machine.exec(["kill", "-KILL", *pids], check=False)
 
 

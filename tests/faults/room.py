@@ -60,9 +60,9 @@ CHEAP = """\
   tasks:
     - name: Take note
       command:
-        argv: [sh, -c, "sleep 0.2; echo done > /srv/finished"]
+        argv: [sh, -c, "sleep 0.2; echo done > /srv/finishing && mv /srv/finishing /srv/finished"]
         creates: /srv/finished
-        undo: [rm, -f, /srv/finished]
+        undo: [rm, -f, /srv/finishing, /srv/finished]
 """
 """A playbook that needs no Ray: cheap tasks of every kind, gates, something sent, something that takes its time."""
 EDITIONS = ("first", "second")
