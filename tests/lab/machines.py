@@ -240,8 +240,9 @@ class Machine:
         run(["ip", "link", "set", f"{plumbing.PREFIX}{self.name}", "down"])
 
     def uncut(self) -> None:
-        """Plug the network cable in again."""
+        """Plug the network cable in again; that the host was not found before is forgotten at once."""
         run(["ip", "link", "set", f"{plumbing.PREFIX}{self.name}", "up"])
+        run(["ip", "neighbour", "flush", "nud", "all", "to", self.ip], check=False)
 
     def throttle(self, mbit: int) -> None:
         """Let at most so many megabits a second reach the host; 0: no limit."""
