@@ -111,6 +111,14 @@ def remove_tree(folder: str) -> None:
         time.sleep(PAUSE if os.path.isdir(folder) else 0.0)
 
 
+def discard(path: str) -> None:
+    """Remove whatever is there, and nothing that it only leads to."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        remove_tree(path)
+    elif os.path.lexists(path):
+        unlink(path)
+
+
 def _once_more(act: Callable[[str], object], path: str) -> None:
     """Remove what could not be removed, after making it writable; the caller looks at what is left."""
     _make_writable(path)

@@ -47,9 +47,10 @@ def shut(host: Host, name: str) -> None:
             secrets.discard(path)
         else:
             secrets.write(host, path, found, "" if own else host.account)
-    for what, now, wanted in exposed(host, name):
+    left = exposed(host, name)
+    if left:
         raise Failure(
-            "%s: it is %s, wanted %s, and changing it has no effect" % (what, now, wanted),
+            "%s: it is %s, wanted %s, and changing it has no effect" % left[0],
             "its file system keeps no access rights of its own: set `root:` to a folder on one that does",
         )
 

@@ -20,6 +20,7 @@ from provisioner.sandbox import sftp
 from provisioner.transport import delivery, patience, program
 from provisioner.transport.choice import Choice
 from tests import interpreters
+from tests.waiting import soon
 
 from .bare import PLATFORM, USUAL, Make, managed, was_sent, whole
 
@@ -166,10 +167,12 @@ def tree(folder: Path) -> dict[str, tuple[int, str]]:
 
 def vanish(folder: Path) -> None:
     """Remove a folder in which a program that is just ending may still write its byte code."""
-    deadline = time.monotonic() + 10
-    while folder.exists() and time.monotonic() < deadline:
+
+    def is_gone() -> bool:
         shutil.rmtree(folder, ignore_errors=True)
-    assert not folder.exists()
+        return not folder.exists()
+
+    assert soon(is_gone, 10)
 
 
 def damage(program: Path) -> None:

@@ -98,7 +98,7 @@ class Posix(Platform):
         folder = enclosure or path
         if not os.path.lexists(folder) or not _is_shared(os.path.dirname(folder)):
             return
-        found, wanted = os.lstat(folder), _uid(account) if self.privileged() else os.geteuid()
+        found, wanted = os.lstat(folder), self._uid(account)
         trusted = (wanted, os.geteuid()) if enclosure else (wanted, os.geteuid(), 0)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in trusted:
             what = "a folder" if stat.S_ISDIR(found.st_mode) else "no folder"
@@ -109,7 +109,7 @@ class Posix(Platform):
 
     def make_sessions(self, path: str, account: str, enclosure: str = "", ours: bool = False) -> None:
         """What is made is nobody else's business; nothing is taken from whoever was there first."""
-        folder, uid = enclosure or path, _uid(account) if self.privileged() else os.geteuid()
+        folder, uid = enclosure or path, self._uid(account)
         above = os.path.dirname(folder)
         os.makedirs(above, mode=0o755, exist_ok=True)
         try:
@@ -128,9 +128,9 @@ class Posix(Platform):
             found = os.lstat(path)
             if stat.S_ISDIR(found.st_mode) and found.st_uid == uid:
                 return
-            from provisioner.remote.resources.ray_sessions import discard
+            from provisioner.remote import files
 
-            discard(path)
+            files.discard(path)
         os.mkdir(path, mode=0o700)
         self._take(path, account, shut=False)
 
@@ -147,6 +147,10 @@ class Posix(Platform):
                 os.fchmod(file, 0o700)
         finally:
             os.close(file)
+
+    def _uid(self, account: str) -> int:
+        """Return the number of the account to which belongs what is made for one ("": us); only root gives away."""
+        return _entry(account).pw_uid if account and self.privileged() else os.geteuid()
 
     def clean(self, root: str, purge: bool) -> List[str]:
         import shutil
@@ -194,7 +198,7 @@ class Posix(Platform):
     def exposure(self, path: str, account: str) -> Optional[Tuple[str, str]]:
         found = os.lstat(path)
         mode, owner = "%04o" % (found.st_mode & 0o7777), found.st_uid
-        wanted = _entry(account).pw_uid if account and self.privileged() else os.geteuid()
+        wanted = self._uid(account)
         private = "0700" if stat.S_ISDIR(found.st_mode) else "0600"
         real = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
         if mode == private and owner == wanted and real:
@@ -311,11 +315,6 @@ def _entry(account: str) -> pwd.struct_passwd:
         return pwd.getpwnam(account)
     except KeyError:
         raise Failure("there is no account %r on this host" % account, "create it, or change `account:`") from None
-
-
-def _uid(account: str) -> int:
-    """Return the number of an account, "": ours."""
-    return _entry(account).pw_uid if account else os.geteuid()
 
 
 def _is_shared(folder: str) -> bool:

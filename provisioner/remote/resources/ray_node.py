@@ -54,7 +54,7 @@ class RayNode(Resource):
 
     @property
     def key(self) -> str:
-        return "ray"
+        return ray_sessions.KEY
 
     def nodes(self, host: Host, spec: Spec, max_age: float = 0.0) -> Optional[List[Node]]:
         """Return the head's node list, None if the head does not answer."""

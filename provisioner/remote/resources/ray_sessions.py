@@ -64,18 +64,10 @@ def note(host: Host, spec: Spec) -> None:
     entry, path, shut = host.marker.get(KEY) or {}, folder(spec), bool(spec.get("enclosure"))
     same = entry.get("temp_dir") == path and bool(entry.get("enclosed")) == shut and not _is_refused(host, spec)
     if not same and entry.get("made_temp_dir"):
-        discard(entry["temp_dir"])
+        files.discard(entry["temp_dir"])
     made = bool(entry["made_temp_dir"]) if same else not os.path.isdir(path)
     kind = host.service_manager.kind
     host.marker.put(KEY, {"manager": kind, "temp_dir": path, "made_temp_dir": made, "enclosed": shut})
-
-
-def discard(path: str) -> None:
-    """Remove whatever is there, and nothing that it only leads to."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        files.remove_tree(path)
-    elif os.path.lexists(path):
-        files.unlink(path)
 
 
 def _check(host: Host, spec: Spec) -> None:
