@@ -40,7 +40,7 @@ class Connector:
     def __init__(self, timeout: float = 10.0, accept_new: bool = False) -> None:
         self._timeout = timeout
         self._known = KnownHosts(accept_new)
-        self._configs: dict[Path | None, Config] = {}
+        self._configs: dict[Path | None, SSHConfig] = {}
         self._gateways: dict[Target, _Gateway] = {}
         self._lock = threading.Lock()
 
@@ -62,7 +62,7 @@ class Connector:
     def real_name(self, address: str, config: Path | None) -> str:
         """Return the HostName that ssh_config gives an address, the address itself if it gives none."""
         with self._lock:
-            return str(self._config(config).base_ssh_config.lookup(address)["hostname"])
+            return str(self._config(config).lookup(address)["hostname"])
 
     def close(self) -> None:
         """Close the connections to jump hosts."""
@@ -72,12 +72,12 @@ class Connector:
             gateway.connection.close()
 
     def _build(self, target: Target, gateway: _Gateway | None) -> Connection:
-        config = self._config(target.config)
         connection = _Limited(
             target.address,
             user=target.user,
             port=target.port,
-            config=config,
+            # Of its own: a new Connection writes into its Config, which is empty for a moment for whoever shares it.
+            config=Config(ssh_config=self._config(target.config)),
             gateway=gateway.connection if gateway else None,
             connect_timeout=int(self._timeout),
             connect_kwargs=self._credentials(target),
@@ -101,9 +101,9 @@ class Connector:
             credentials["look_for_keys"] = False
         return credentials
 
-    def _config(self, path: Path | None) -> Config:
+    def _config(self, path: Path | None) -> SSHConfig:
         if path not in self._configs:
-            self._configs[path] = Config(ssh_config=_ssh_config(path))
+            self._configs[path] = _ssh_config(path)
         return self._configs[path]
 
     def _gateway(self, target: Target) -> _Gateway | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fabric import Config
 from hypothesis import given
 from hypothesis import strategies as st
 from paramiko import SSHException
@@ -276,6 +277,22 @@ class Connection:
 
     def __init__(self, is_connected: bool = True) -> None:
         self.is_connected = is_connected
+
+
+def test_a_connection_that_is_made_changes_no_other_ones_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    connector, seen = connect.Connector(), []
+    first = connector._build(Target("w1", "127.0.0.1"), None)
+    merge = Config.merge
+
+    def merged(config: Config) -> None:
+        merge(config)
+        config._config.clear()
+        seen.append("authentication" in first.config)
+        merge(config)
+
+    monkeypatch.setattr(Config, "merge", merged)
+    connector._build(Target("w2", "127.0.0.1"), None)
+    assert set(seen) == {True}
 
 
 def judge(refusal: Refusal, hangs: bool = False, connected: bool = True) -> ProvisionError | None:
