@@ -88,11 +88,12 @@ class Load:
         environ = {**os.environ, "PROVISION_STATE": str(self.folder / "state"), "PYTHONPATH": str(Path.cwd())}
         with subprocess.Popen(
             command, cwd=self.folder, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
+            stderr=subprocess.PIPE if "--json" in words else subprocess.STDOUT, text=True,
         ) as process:  # fmt: skip
             watch = threading.Thread(target=self._watch, args=(process.pid,), daemon=True)
             watch.start()
-            said = process.communicate(timeout=170 + HOSTS)[0]
+            said, aside = process.communicate(timeout=170 + HOSTS)
+        print(aside or "")
         return process.returncode, said
 
     def _watch(self, pid: int) -> None:
@@ -142,5 +143,6 @@ def test_all_but_three_are_finished(box: Sandbox, tmp_path: Path) -> None:
     code, said = load.run("apply", "--yes", "--json")
     print(f"again, with nothing to do: {load.threads} threads")
     assert load.threads < 2 * HOSTS + 200, "who has nothing to do does not wait for the others"
+    assert said.startswith("{"), said
     document = json.loads(said)
     assert sum(host["status"] == "ok" for host in document["hosts"].values()) >= HOSTS - 3
