@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from provisioner import __version__
+from provisioner.cli import flags
 from provisioner.cli.interrupts import INTERRUPTED, leave_at_once
 from provisioner.errors import InputError, ProvisionError
 from provisioner.portable import WINDOWS, speak_any_language
@@ -37,89 +38,51 @@ def cli() -> None:
     """
 
 
-def _shared(command: Any) -> Any:
-    """Add what apply, check, rollback and teardown have in common."""
-    limit = click.option(
-        "--limit", metavar="HOSTS", multiple=True, help="Only these hosts or groups (commas, or several times)."
-    )
-    return _for_all_hosts(limit(command))
-
-
-def _for_all_hosts(command: Any) -> Any:
-    """Add what these have in common with runs that are always about the whole cluster."""
-    options = [
-        click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]"),
-        click.option("--playbook", type=click.Path(), metavar="FILE",
-                     help="Use this playbook in place of the built-in one."),
-        click.option("--concurrency", type=click.IntRange(1, 1000), default=32, show_default=True,
-                     help="Hosts that are worked on at the same time."),
-        click.option("--timeout", type=click.FloatRange(min=1), default=900, show_default=True,
-                     help="Seconds that one task may take on a host."),
-        click.option("--connect-timeout", type=click.FloatRange(min=1), default=10, show_default=True,
-                     help="Seconds to wait for a host to let us in."),
-        click.option("--accept-new-host-keys", is_flag=True, help="Trust hosts that are seen for the first time."),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."),
-        click.option("-v", "--verbose", count=True, help="Show tasks that change nothing, and all that was seen."),
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-_yes = click.option("-y", "--yes", is_flag=True, help="Do not ask before something that runs is stopped or removed.")
-
-_turn = click.option("--lock-timeout", type=click.FloatRange(min=0), default=300, show_default=True, metavar="SECONDS",
-                     help="Wait as long for another run on this cluster to end; 0: don't wait.")  # fmt: skip
-_bundle = click.option(
-    "--bundle", type=click.Path(), metavar="FILE", help="Take everything from this file; no network but SSH is needed."
-)
-
-
 @cli.command()
-@_shared
-@_bundle
-@_turn
-@_yes
-def apply(**flags: Any) -> None:
+@flags.for_a_run
+@flags.bundle
+@flags.lock_timeout
+@flags.yes
+def apply(**given: Any) -> None:
     """Make every host as declared, and prove it."""
-    _run("apply", flags)
+    _run("apply", given)
 
 
 @cli.command()
-@_shared
-@_bundle
-def check(**flags: Any) -> None:
+@flags.for_a_run
+@flags.bundle
+def check(**given: Any) -> None:
     """Say what differs, change nothing. Exit code 0: nothing, 2: something."""
-    _run("check", flags)
+    _run("check", given)
 
 
 @cli.command(short_help="Return to the environment that ran before.")
-@_shared
-@_bundle
-@_turn
-@_yes
-def rollback(**flags: Any) -> None:
+@flags.for_a_run
+@flags.bundle
+@flags.lock_timeout
+@flags.yes
+def rollback(**given: Any) -> None:
     """Return to the environment that ran before: head, then workers, then a task on every node.
 
     What the hosts ran last on another environment is started again, with the options it had. `provision apply` goes
     forward again; to stay, declare the former version in the inventory.
     """
-    _run("rollback", flags)
+    _run("rollback", given)
 
 
 @cli.command(short_help="Stop Ray and undo what apply did.")
-@_shared
-@_bundle
-@_turn
-@_yes
+@flags.for_a_run
+@flags.bundle
+@flags.lock_timeout
+@flags.yes
 @click.option("--purge", is_flag=True, help="Remove the environments and everything else of ours as well.")
-def teardown(**flags: Any) -> None:
+def teardown(**given: Any) -> None:
     """Stop Ray and undo what apply did; environments stay without --purge."""
-    _run("teardown", flags)
+    _run("teardown", given)
 
 
 @cli.command(short_help="Keep the exact packages for later runs.")
-@click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]")
+@flags.inventory_argument
 @click.option("--upgrade", is_flag=True, help="Take the newest versions; without it those locked stay if they fit.")
 @click.option("--json", "as_json", is_flag=True, help="Print what is new as one JSON document.")
 def lock(inventory: str | None, upgrade: bool, as_json: bool) -> None:
@@ -135,7 +98,7 @@ def lock(inventory: str | None, upgrade: bool, as_json: bool) -> None:
 
 
 @cli.command(short_help="Pack all that hosts need, for use without internet.")
-@click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]")
+@flags.inventory_argument
 @click.option(
     "-o",
     "--output",
@@ -170,14 +133,14 @@ def _nothing_contacted(verb: str, as_json: bool = False) -> Iterator[None]:
         sys.exit(1)
 
 
-def _run(verb: str, flags: dict[str, Any]) -> None:
+def _run(verb: str, given: dict[str, Any]) -> None:
     from provisioner.cli.run import run_verb
 
-    sys.exit(run_verb(verb, flags))
+    sys.exit(run_verb(verb, given))
 
 
 @cli.command(short_help="Show the newest Ray and Python that go.")
-@click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]")
+@flags.inventory_argument
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 def versions(inventory: str | None, as_json: bool) -> None:
     """Show the newest versions of Ray and Python that go with every host; contacts none."""
@@ -202,16 +165,10 @@ def token() -> None:
 
 
 @token.command("show")
-@click.argument("inventory", required=False, type=click.Path(), metavar="[INVENTORY]")
-@click.option(
-    "--connect-timeout",
-    type=click.FloatRange(min=1),
-    default=10,
-    show_default=True,
-    help="Seconds to wait for the head to let us in.",
-)
-@click.option("--accept-new-host-keys", is_flag=True, help="Trust the head if it is seen for the first time.")
-def token_show(**flags: Any) -> None:
+@flags.inventory_argument
+@flags.connect_timeout
+@flags.accept_new_host_keys
+def token_show(**given: Any) -> None:
     """Print the token, and nothing else: for the dashboard's question, and for `ray job submit`.
 
     \b
@@ -220,21 +177,21 @@ def token_show(**flags: Any) -> None:
     """
     from provisioner.cli.run import show_token
 
-    show_token(flags)
+    show_token(given)
 
 
 @token.command("rotate")
-@_for_all_hosts
-@_bundle
-@_turn
-@_yes
-def token_rotate(**flags: Any) -> None:
+@flags.for_all_hosts
+@flags.bundle
+@flags.lock_timeout
+@flags.yes
+def token_rotate(**given: Any) -> None:
     """Replace the token on all nodes: an `apply` that restarts the head with a new one, and then the workers.
 
     What ran on the cluster ends; you are asked first. A worker that can't be reached gets it with its next `apply`, and
     so does one whose run was broken off.
     """
-    _run("apply", {**flags, "limit": (), "rotate": True})
+    _run("apply", {**given, "limit": (), "rotate": True})
 
 
 @cli.group()
