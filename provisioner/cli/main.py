@@ -12,7 +12,10 @@ import click
 
 from provisioner import __version__
 from provisioner.cli import flags
+from provisioner.cli.execute import execute
 from provisioner.cli.interrupts import INTERRUPTED, leave_at_once
+from provisioner.cli.logs import logs
+from provisioner.cli.ssh import ssh
 from provisioner.errors import InputError, ProvisionError
 from provisioner.portable import WINDOWS, speak_any_language
 
@@ -244,6 +247,10 @@ def completion(shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None
     click.echo(found(cli, {}, "provision", "_PROVISION_COMPLETE").source())
+
+
+for _command in (logs, ssh, execute):
+    cli.add_command(_command)
 
 
 def main() -> None:

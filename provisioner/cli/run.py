@@ -7,10 +7,10 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
+from provisioner.cli.asking import asking, limited
 from provisioner.cli.interrupts import INTERRUPTED, Interrupts
 from provisioner.cli.next_steps import dashboard_address, next_commands, shown
 from provisioner.errors import InputError, ProvisionError, Stopped
@@ -70,7 +70,7 @@ def _load(verb: Verb, flags: Flags) -> tuple[Path, Inventory, tuple[str, ...]]:
         from provisioner.engine.token import require
 
         require(inventory)
-    limit = _limit(flags["limit"], inventory)
+    limit = limited(flags["limit"], inventory)
     if verb == "teardown" and not flags["yes"] and not sys.stdin.isatty():
         raise InputError("teardown removes what runs, and there is no terminal to ask on", remedy="say it with --yes")
     return file, inventory, limit
@@ -165,33 +165,11 @@ def _asker(reports: Reports, interrupts: Interrupts, as_json: bool) -> Callable[
     return ask
 
 
-def _limit(values: tuple[str, ...], inventory: Inventory) -> tuple[str, ...]:
-    """Return the hosts that --limit names, in the inventory's order."""
-    wanted = [name.strip() for value in values for name in value.split(",") if name.strip()]
-    if values and not wanted:
-        raise InputError("--limit names no host", remedy="name some, or leave it out to work on all")
-    chosen: set[str] = set()
-    for name in wanted:
-        found = {host.name for host in inventory.hosts if name in host.selectors}
-        if not found:
-            known = [host.name for host in inventory.hosts] + ["head", "workers", "all"]
-            close = get_close_matches(name, known, 3)
-            hint = f"did you mean {' or '.join(close)}?" if close else "see the inventory for the names of its hosts"
-            raise InputError(f"--limit {name}: no host or group of that name", remedy=hint)
-        chosen |= found
-    return tuple(host.name for host in inventory.hosts if host.name in chosen)
-
-
 def show_token(flags: Flags) -> None:
     """Print the cluster's token alone; ProvisionError if there is none to be had."""
     import click
 
     from provisioner.engine.token import fetch
-    from provisioner.transport.connect import Connector
 
-    inventory = load_inventory(find_inventory(flags["inventory"], Path.cwd(), os.environ))
-    connector = Connector(flags["connect_timeout"], flags["accept_new_host_keys"])
-    try:
-        click.echo(fetch(inventory, connector))
-    finally:
-        connector.close()
+    with asking(flags) as ours:
+        click.echo(fetch(ours.inventory, ours.connector))

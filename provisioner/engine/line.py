@@ -107,7 +107,7 @@ class Line:
         try:
             while (message := session.wire.receive()) is not None:
                 self._manners.check(message)
-                if message["type"] == "reply":
+                if message["type"] in ("reply", "piece"):
                     session.wire.forgive()
                 if message["type"] == "bye" and message.get("left"):
                     self._over.set()  # the program has ended: nobody is there to be told of us

@@ -142,6 +142,7 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
     },
     "ask": {"id": _whole, "to": _word, "what": _word, "args": _data},
     "reply": {"id": _whole, "value": _data, "error": _maybe(_text), "remedy": _maybe(_text)},
+    "piece": {"id": _whole, "data": _text},
     "need": {"id": _whole, "sha256": _sha256, "offset": _whole},
     "enough": {"id": _whole},
     "detour": {"reason": _text},
@@ -239,6 +240,10 @@ class Manners:
         if message["id"] not in self._asked:
             raise _broken("an answer to what it was not asked")
         self._asked.discard(message["id"])
+
+    def _check_piece(self, message: Message) -> None:
+        if message["id"] not in self._asked:
+            raise _broken("a piece of an answer to what it was not asked")
 
     def _check_stopped(self, message: Message) -> None:
         if not self._stops:

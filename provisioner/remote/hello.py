@@ -28,7 +28,7 @@ def check_hello(hello: Message) -> None:
 
     plays = hello.get("plays")
     right = {
-        "mode": hello.get("mode") in ("apply", "check", "rollback", "teardown"),
+        "mode": hello.get("mode") in ("apply", "check", "rollback", "teardown", "ask"),
         "plays": isinstance(plays, list)
         and all(isinstance(play, dict) and isinstance(play.get("tasks"), list) for play in plays)
         and all(is_task(task) for play in plays for task in play["tasks"]),

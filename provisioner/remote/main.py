@@ -8,7 +8,7 @@ import threading
 import time
 
 from provisioner.remote import turn
-from provisioner.remote.ending import Steps, heed_signals, lost, ray_state
+from provisioner.remote.ending import Steps, break_off, heed_signals, lost, ray_state
 from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.hello import AGAIN, check_hello
 from provisioner.remote.host import Host
@@ -19,7 +19,9 @@ from provisioner.remote.wire import Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List
+    from typing import Any, Callable, Dict, List, Optional
+
+    from provisioner.remote.pieces import Pieces
 
     Message = Dict[str, Any]
 
@@ -59,10 +61,20 @@ class Conversation:
         self._greeted.set()
         self.facts = dict(self.host.platform.facts(), root=self.host.root, manager=self.host.service_manager.kind)
         self.wire.send({"type": "facts", "facts": self.facts})
+        if self.mode == "ask":
+            self._hear_out()
+            return
         self._hello = hello
         self._tell(self.observe())
         self._observed.set()
         self.obey()
+
+    def _hear_out(self) -> None:
+        """Answer questions (see answers.py), and do nothing else, until the controller has no more of them."""
+        while self.wire.receive()["type"] != "end":
+            continue
+        break_off()
+        self.wire.send({"type": "bye"})
 
     def observe(self) -> List[Message]:
         """Look at every task at once, and return what differs; one that can't be observed ends the conversation."""
@@ -297,8 +309,13 @@ class Conversation:
         """Say why the conversation ends here."""
         self.wire.send({"type": "error", "message": failure.message, "remedy": failure.remedy, "task": failure.task})
 
-    def answer(self, what: str, args: Any) -> Any:
-        """Answer another host's question about this one."""
+    def answer(self, what: str, args: Any, pieces: Optional[Pieces] = None) -> Any:
+        """Answer the user's question, or another host's about this one."""
+        if pieces is not None and self.mode == "ask" and what != "secret":
+            from provisioner.remote import answers
+
+            self._wait_for_hello()
+            return answers.answer(self.host, what, args, pieces)
         if what == "nodes":
             self._wait_for_hello()
             return self._members(args)

@@ -13,6 +13,7 @@ import os
 
 from provisioner.remote import secrets
 from provisioner.remote.files import content, remove_tree
+from provisioner.remote.tailing import open_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,9 +178,7 @@ def log_tail(host: Host, name: str, lines: int = 12) -> List[str]:
     import re
 
     try:
-        # the folder belongs to the account: a link there may lead to what only root can read, a pipe nowhere
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-        with os.fdopen(os.open(log_path(host, name), flags), "rb") as file:
+        with open_log(log_path(host, name)) as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - 16384))
             text = file.read().decode("utf-8", "replace")

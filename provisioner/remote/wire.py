@@ -14,6 +14,7 @@ import threading
 import time
 
 from provisioner.remote.failure import Failure
+from provisioner.remote.pieces import Pieces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ class Wire:
     """Sends and receives messages; a thread of its own reads, so that questions are answered during a task.
 
     Args:
-        answer: called in a thread for each ``query`` of the controller; returns the reply's value.
+        answer: called in a thread for each ``query`` of the controller, with what may send pieces before the reply;
+            returns the reply's value.
         lost: called when the controller is gone; must end the program.
         stop: called in a thread when the user wants the run ended: first with True, to begin nothing more, then with
             False: must end the program.
@@ -99,7 +101,7 @@ class Wire:
 
     def __init__(
         self,
-        answer: Callable[[str, Any], Any],
+        answer: Callable[[str, Any, Pieces], Any],
         lost: Callable[[], None],
         stop: Callable[[bool], None] = lambda halt: None,
         pause: Callable[[bool], None] = lambda on: None,
@@ -116,6 +118,7 @@ class Wire:
         self._room = threading.Semaphore(QUESTIONS)
         self._waiting: Dict[int, queue.Queue[Message]] = {}
         self._deliveries: Dict[int, Delivery] = {}
+        self._pieces: Dict[int, Pieces] = {}
         self.poured = 0.0
         """When the last bytes of a file came (``time.monotonic()``)."""
         self.received = 0
@@ -220,11 +223,16 @@ class Wire:
             self._deliver(message)
         elif kind == "query":
             question = (message["id"], message["what"], message.get("args"))
+            self._pieces[message["id"]] = Pieces(self.send, message["id"])
             if self._room.acquire(blocking=False):
                 threading.Thread(target=self._reply, args=question, daemon=True).start()
             else:
                 told = "it was asked more than %d questions at once" % QUESTIONS
                 self.send({"type": "reply", "id": message["id"], "error": told})
+        elif kind in ("more", "enough"):
+            pieces = self._pieces.get(message["id"])
+            if pieces is not None:
+                pieces.taken() if kind == "more" else pieces.end()
         else:
             self._inbox.put(message)
 
@@ -267,13 +275,14 @@ class Wire:
 
     def _reply(self, number: int, what: str, args: Any) -> None:
         try:
-            reply: Message = {"value": self._answer(what, args)}
+            reply: Message = {"value": self._answer(what, args, self._pieces[number])}
         except Failure as failure:
             reply = {"error": failure.message, "remedy": failure.remedy}
         except Exception as error:  # an answer must come whatever happens, or the asker waits in vain
             reply = {"error": "%s: %s" % (type(error).__name__, error)}
         finally:
             self._room.release()
+            self._pieces.pop(number, None)
         self.send(dict(reply, type="reply", id=number))
 
     def _beat(self) -> None:

@@ -230,7 +230,7 @@ def _explained(target: Target, connection: Connection) -> Iterator[None]:
         raise Unreachable(error.message, remedy=error.remedy, host=target.name) from None
     except BadHostKeyException as error:
         name = _lookup_name(connection) if error.hostname == connection.host else error.hostname
-        known = changed(name, error.key, error.expected_key)
+        known = changed(name, error.key, error.expected_key, target.known_hosts)
         raise Unreachable(known.message, remedy=known.remedy, host=target.name) from None
     except (SSHException, OSError, EOFError, ValueError) as error:
         message, remedy = explain(error, connection, target)

@@ -42,7 +42,7 @@ class KnownHosts:
         known: Mapping[str, PKey] = self._keys(extra).lookup(lookup_name) or {}
         for kind, key in known.items():
             client.get_host_keys().add(lookup_name, kind, key)
-        client.set_missing_host_key_policy(_Policy(self._accept_new and not known, tuple(known.values())))
+        client.set_missing_host_key_policy(_Policy(self._accept_new and not known, tuple(known.values()), extra))
 
     def _keys(self, extra: Path | None) -> HostKeys:
         if extra not in self._loaded:
@@ -69,13 +69,14 @@ def _read(file: Path) -> Iterator[tuple[str, PKey]]:
 
 
 class _Policy(MissingHostKeyPolicy):
-    def __init__(self, accept: bool, known: tuple[PKey, ...]) -> None:
+    def __init__(self, accept: bool, known: tuple[PKey, ...], extra: Path | None) -> None:
         self._accept = accept
         self._known = known
+        self._extra = extra
 
     def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
         if self._known:
-            raise changed(hostname, key, self._known[0])
+            raise changed(hostname, key, self._known[0], self._extra)
         if not self._accept:
             raise Unreachable(
                 f"the host key of {hostname} is unknown: {key.get_name()} {fingerprint(key)}",
@@ -95,9 +96,14 @@ def remember(hostname: str, key: PKey) -> None:
         lines.write(f"{hostname} {key.get_name()} {key.get_base64()}\n")
 
 
-def changed(hostname: str, shown: PKey, known: PKey) -> Unreachable:
-    """Return the error for a host that shows another key than it did."""
-    forget = ["ssh-keygen", "-R", hostname, *(["-f", str(own_file())] if _is_ours(hostname) else [])]
+def changed(hostname: str, shown: PKey, known: PKey, extra: Path | None) -> Unreachable:
+    """Return the error for a host that shows another key than it did.
+
+    Args:
+        extra: the inventory's own file of host keys.
+    """
+    file = next((file for file in (own_file(), extra) if file is not None and _has(file, hostname)), None)
+    forget = ["ssh-keygen", "-R", hostname, *(["-f", str(file)] if file else [])]
     return Unreachable(
         f"the host key of {hostname} has CHANGED: it shows {fingerprint(shown)}, known is {fingerprint(known)}; "
         "somebody may be listening in, or the machine was installed anew",
@@ -105,6 +111,6 @@ def changed(hostname: str, shown: PKey, known: PKey) -> Unreachable:
     )
 
 
-def _is_ours(hostname: str) -> bool:
-    """Tell whether a host's key is in our own known_hosts."""
-    return own_file().is_file() and any(name == hostname for name, _ in _read(own_file()))
+def _has(file: Path, hostname: str) -> bool:
+    """Tell whether a host's key is in that file."""
+    return file.is_file() and any(name == hostname for name, _ in _read(file))

@@ -266,7 +266,7 @@ class Patience(Wire):
     """A wire to a controller that tells so many times that it gets on, before it answers or not."""
 
     def __init__(self, moves: int, answers: bool) -> None:
-        super().__init__(lambda what, args: None, lambda: None)
+        super().__init__(lambda what, args, pieces: None, lambda: None)
         self.moves, self.answers = moves, answers
 
     def send(self, message: Message) -> None:

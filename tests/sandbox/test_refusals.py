@@ -106,7 +106,7 @@ def test_a_changed_host_key_is_refused_always(target: Target, host: SandboxHost,
     for accept_new in (False, True):
         error = refusal(replace(target, known_hosts=known), accept_new=accept_new)
         assert f"the host key of [127.0.0.1]:{host.port} has CHANGED" in error.message
-        assert error.remedy.endswith(f": ssh-keygen -R '[127.0.0.1]:{host.port}'")
+        assert error.remedy.endswith(f": ssh-keygen -R '[127.0.0.1]:{host.port}' -f {known}")
 
 
 def test_a_key_of_ours_is_forgotten_in_our_own_file(target: Target, host: SandboxHost, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.remote import secrets, service
+from provisioner.remote import dashboard, secrets, service
 from provisioner.remote.platforms.listeners import is_held_by
 from provisioner.remote.platforms.systemd import Systemd
 from provisioner.remote.resources import ray_state
@@ -56,7 +56,7 @@ def pours(taken: socket.socket) -> None:
 def test_what_is_no_list_of_nodes_is_given_up(
     answer: Callable[[socket.socket], None], serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_state, "MOST", 1 << 20)
+    monkeypatch.setattr(dashboard, "MOST", 1 << 20)
     begun = time.monotonic()
     assert ray_state.fetch_nodes(serve(answer), timeout=0.3) is None
     assert time.monotonic() - begun < 5

@@ -18,7 +18,7 @@ from ..lab.shell import LabError
 from .stages import HERE
 from .stand_in import StandIn
 
-STEP_LIMIT = 120.0
+STEP_LIMIT = 300.0
 """Seconds from the start of a run to its next step, or its end."""
 MOST = 200
 """Steps of one command: more are a loop that no run gets out of."""

@@ -9,7 +9,7 @@ from provisioner.remote.platforms.process_table import ProcessTable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from typing import Any, Dict, List, Optional, Tuple
+    from typing import IO, Any, Dict, List, Optional, Tuple
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
@@ -204,6 +204,14 @@ class Platform(ProcessTable):
         Raises:
             NoProgram: there is no such program.
             Failure: it may not be run, or did not end within ``timeout`` seconds.
+        """
+        raise NotImplementedError
+
+    def run_into(self, output: IO[bytes], argv: List[str], timeout: float, cwd: str) -> int:
+        """Run a program to its end with stdout and stderr in a file; returns the exit code.
+
+        Raises:
+            NoProgram, Failure: see ``run``.
         """
         raise NotImplementedError
 

@@ -45,6 +45,9 @@ class Posix(Platform):
             raise Failure("there is no folder %s to run %s in" % (cwd, os.path.basename(argv[0])))
         return _to_its_end(argv, timeout, dict(os.environ, **env) if env else None, cwd)
 
+    def run_into(self, output: IO[bytes], argv: List[str], timeout: float, cwd: str) -> int:
+        return _wait(_begin(argv, output, None, cwd, None, None), argv[0], timeout)
+
     def run_script(
         self, account: str, python: str, script: str, arguments: List[str], timeout: float, env: Dict[str, str]
     ) -> Tuple[int, str]:
@@ -360,20 +363,24 @@ def _to_its_end(
         source: what it reads.
         become: called in its process before it begins.
     """
+    with _nameless_file() as output:
+        code = _wait(_begin(argv, output, env, cwd, source, become), argv[0], timeout)
+        output.seek(max(0, output.seek(0, os.SEEK_END) - (MOST_OUTPUT if source else sys.maxsize)))
+        return code, output.read().decode("utf-8", "replace")
+
+
+def _wait(child: subprocess.Popen[bytes], program: str, timeout: float) -> int:
+    """Return the exit code of a program; a Failure if it does not end in time."""
     import subprocess
 
-    with _nameless_file() as output:
-        child = _begin(argv, output, env, cwd, source, become)
-        try:
-            child.wait(timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-            raise Failure("%s did not end within %d s" % (os.path.basename(argv[0]), timeout)) from None
-        finally:
-            CHILDREN.discard(child.pid)
-        output.seek(max(0, output.seek(0, os.SEEK_END) - (MOST_OUTPUT if source else sys.maxsize)))
-        return child.returncode, output.read().decode("utf-8", "replace")
+    try:
+        return child.wait(timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        raise Failure("%s did not end within %d s" % (os.path.basename(program), timeout)) from None
+    finally:
+        CHILDREN.discard(child.pid)
 
 
 def _becoming(entry: pwd.struct_passwd) -> Callable[[], None]:

@@ -147,6 +147,11 @@ class Windows(Platform):
 
         return programs.run(argv, timeout, env, cwd)
 
+    def run_into(self, output: IO[bytes], argv: List[str], timeout: float, cwd: str) -> int:
+        from provisioner.remote.platforms.windows import programs
+
+        return programs.run_into(output, argv, timeout, None, cwd)
+
     def end_children(self) -> None:
         programs = sys.modules.get("provisioner.remote.platforms.windows.programs")
         if programs is not None:

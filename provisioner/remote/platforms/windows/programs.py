@@ -36,12 +36,13 @@ def run(argv: List[str], timeout: float, env: Optional[Dict[str, str]], cwd: Opt
         raise Failure("there is no folder %s to run %s in" % (cwd, os.path.basename(argv[0])))
     # a file and no pipe: a pipe would keep us waiting for a process that the program leaves behind
     with tempfile.TemporaryFile() as output:
-        code = _run(argv, timeout, _environment(env), cwd, output)
+        code = run_into(output, argv, timeout, _environment(env), cwd)
         output.seek(0)
         return code, decoded(output.read())
 
 
-def _run(argv: List[str], timeout: float, env: Optional[Dict[str, str]], cwd: Optional[str], output: Any) -> int:
+def run_into(output: Any, argv: List[str], timeout: float, env: Optional[Dict[str, str]], cwd: Optional[str]) -> int:
+    """See Platform.run_into; ``env`` is the whole environment."""
     import subprocess
 
     program = _found(argv[0], env)
