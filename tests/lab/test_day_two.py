@@ -97,11 +97,11 @@ def test_what_a_node_says_is_shown(cluster: Cluster) -> None:
 
 
 def test_a_node_that_is_gone_is_dead_and_one_that_never_came_is_missing(cluster: Cluster) -> None:
-    cluster.machines[1].exec("systemctl stop ray-lab".split(), timeout=90)
+    cluster.machines[1].exec(["systemctl", "stop", "ray-lab"], timeout=90)
     wait_until(lambda: status(cluster) == (2, {"h1": "alive", "h2": "dead"}), "h2 to be dead", 60)
-    cluster.machines[0].exec("systemctl restart ray-lab".split(), timeout=90)
+    cluster.machines[0].exec(["systemctl", "restart", "ray-lab"], timeout=90)
     wait_until(lambda: status(cluster)[1].get("h2") == "missing", "h2 to be missing", 120)
-    cluster.machines[0].exec("systemctl stop ray-lab".split(), timeout=90)
+    cluster.machines[0].exec(["systemctl", "stop", "ray-lab"], timeout=90)
     ended = said(cluster, "status", str(cluster.inventory))
     assert ended.code == 3
     assert "no dashboard of Ray answers" in ended.err and "provision logs" in ended.err
