@@ -11,6 +11,7 @@ from provisioner.errors import InputError
 from provisioner.inventory.document import Document, load_document
 from provisioner.inventory.expansion import Entry, Expansion
 from provisioner.inventory.lockfile import SUFFIX
+from provisioner.inventory.metrics import read_metrics
 from provisioner.inventory.model import Host, Interpreter, Inventory, Logins, RayOptions, Ssh
 from provisioner.inventory.options import CLUSTER_ONLY, HEAD_ONLY, ONE_HOST_ONLY, Reader, Settings
 from provisioner.inventory.problems import Problems, listing, suggestion
@@ -64,6 +65,7 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
     hosts = [_host(entry, settings_at(entry.path)) for entry in Expansion(document, problems).entries()]
     artifacts = reader.artifacts()
     redis = read_redis(document, hosts, reader.secret, problems)
+    metrics = read_metrics(document, problems)
     _check_head(document, hosts, problems)
     _check_python(document, hosts, problems)
     _check_mirror(document, artifacts.mirror, hosts, problems)
@@ -80,6 +82,7 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
         artifacts=artifacts,
         tls=bool(top["ray"].get("tls", False)),
         redis=redis,
+        metrics=metrics,
         auth=top["ray"].get("auth"),
         auth_place=document.place("ray", "auth"),
         logins=_logins(cluster),

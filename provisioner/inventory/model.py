@@ -163,6 +163,27 @@ class Redis:
 
 
 @dataclass(frozen=True)
+class Grafana:
+    """Somebody's Grafana, whose panels Ray's dashboard shows."""
+
+    url: str
+    """As the head reaches it."""
+    browser: str
+    """As the browser does that shows the dashboard."""
+    datasource: str
+    """Name of the data source there that is the cluster's Prometheus."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Where the cluster's metrics are collected and shown."""
+
+    prometheus: str = ""
+    """URL of somebody's Prometheus, as the head reaches it."""
+    grafana: Grafana | None = None
+
+
+@dataclass(frozen=True)
 class Host:
     """One machine of the inventory, with the cluster-wide values already merged in."""
 
@@ -239,6 +260,8 @@ class Inventory:
     """Old environments that stay on a host beside the one in use."""
     redis: Redis | None = None
     """None: the cluster's state ends with its head."""
+    metrics: Metrics | None = None
+    """None: nobody collects them, as far as we know."""
     auth: Auth | None = None
     """Whether Ray asks for the cluster's token; None: not declared (see ``ray.auth``)."""
     auth_place: Place | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from provisioner.inventory import values
 from provisioner.inventory.document import Document
+from provisioner.inventory.implied import check_not_twice
 from provisioner.inventory.model import Host, Redis, Secret
 from provisioner.inventory.problems import Problems, suggestion
 from provisioner.inventory.values import BadValue
@@ -34,7 +35,7 @@ def read_redis(
     section = document.value.get("redis")
     if section is None:
         return None
-    _check_nothing_twice(document, problems)
+    check_not_twice(document, OURS, "redis", problems)
     password = _password(section, document, secret, problems)
     if "external" in section:
         return _external(section, password, document, problems)
@@ -110,17 +111,3 @@ def _password(
         message = "the password of Redis has more than 512 characters, or others than ASCII letters, digits and signs"
         problems.add(message, place, "give Redis another one, without blanks")
     return found
-
-
-def _check_nothing_twice(document: Document, problems: Problems) -> None:
-    """Note what says by Ray's own names what ``redis`` says."""
-    head = document.value.get("head")
-    levels = [("ray",), *(("head", name, "ray") for name in (head if isinstance(head, Mapping) else ()))]
-    for level in levels:
-        ray: Any = document.value
-        for step in level:
-            ray = (ray.get(step) if isinstance(ray, Mapping) else None) or {}
-        for name in OURS:
-            if name in (ray.get("env") or {}):
-                place = document.key_place(*level, "env", name)
-                problems.add(f"{name} follows from 'redis'", place, "leave one of them out")

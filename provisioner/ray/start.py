@@ -10,7 +10,7 @@ from typing import Any
 
 from provisioner.errors import InputError
 from provisioner.inventory.model import Host, Inventory, Secret
-from provisioner.ray import auth, storage
+from provisioner.ray import auth, metrics, storage
 from provisioner.ray.ports import NODE_PORTS, check_ports, node_ports, worker_ports
 from provisioner.ray.version import parse
 
@@ -98,7 +98,7 @@ def node_params(host: Host, inventory: Inventory) -> dict[str, Any]:
     _check_tls(host, inventory)
     environment = environment_id(host, inventory)
     redis = redis_address(inventory)
-    env = {**node_env(host, inventory), **storage.variables(inventory, host, redis)}
+    env = _own_env(host, inventory)
     arguments = _arguments(host, inventory)
     labels = {**host.ray.labels, HOST_LABEL: host.name}
     config = _config(host, inventory, labels, environment)
@@ -150,6 +150,12 @@ def node_env(host: Host, inventory: Inventory) -> dict[str, str]:
     return {**DEFAULT_ENV, **guard, **match, **(HEAD_ENV if host.role == "head" else {}), **given}
 
 
+def _own_env(host: Host, inventory: Inventory) -> dict[str, str]:
+    """Return the variables of a node's own processes, secrets in clear."""
+    kept = storage.variables(inventory, host, redis_address(inventory))
+    return {**node_env(host, inventory), **kept, **metrics.variables(inventory, host)}
+
+
 def _config(host: Host, inventory: Inventory, labels: Mapping[str, str], environment: str) -> str:
     """Return what tells whether a node runs as declared, for a label that everybody in the cluster can read.
 
@@ -159,7 +165,7 @@ def _config(host: Host, inventory: Inventory, labels: Mapping[str, str], environ
     ray = host.ray
     variables = {name: HIDDEN if isinstance(value, Secret) else value for name, value in ray.env.items()}
     shown = replace(host, ray=replace(ray, env=variables))
-    env = {**node_env(shown, inventory), **storage.variables(inventory, host, redis_address(inventory))}
+    env = _own_env(shown, inventory)
     return _hash([_arguments(shown, inventory), labels, env, environment, ray.options.get("temp_dir")])[:16]
 
 
