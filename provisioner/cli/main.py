@@ -14,8 +14,11 @@ from provisioner import __version__
 from provisioner.cli import flags
 from provisioner.cli.execute import execute
 from provisioner.cli.interrupts import INTERRUPTED, leave_at_once
+from provisioner.cli.jobs import job, jobs, submit
 from provisioner.cli.logs import logs
 from provisioner.cli.ssh import ssh
+from provisioner.cli.status import status
+from provisioner.cli.validate import validate
 from provisioner.errors import InputError, ProvisionError
 from provisioner.portable import WINDOWS, speak_any_language
 
@@ -249,7 +252,7 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "provision", "_PROVISION_COMPLETE").source())
 
 
-for _command in (logs, ssh, execute):
+for _command in (status, submit, jobs, job, logs, ssh, execute, validate):
     cli.add_command(_command)
 
 

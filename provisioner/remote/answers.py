@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from provisioner.remote.host import Host
     from provisioner.remote.pieces import Pieces
 
-KINDS = ("http", "log", "run", "state")
+KINDS = ("http", "job", "log", "run", "state")
 
 
 def answer(host: Host, what: str, args: Any, pieces: Pieces) -> Any:

@@ -1,9 +1,8 @@
-"""What the node on this host has said: our service's log, Ray's own logs of this session, or a job's output."""
+"""What the node on this host has said: our service's log, or Ray's own logs of this session."""
 
 from __future__ import annotations
 
 import os
-import re
 from contextlib import ExitStack
 
 from provisioner.remote import service
@@ -21,14 +20,12 @@ OF_RAY = (
     "gcs_server.out", "gcs_server.err", "raylet.out", "raylet.err", "dashboard.log", "dashboard_agent.log",
 )  # fmt: skip
 """Ray's own logs that say why a node does not work (Ray 2.60: <temp-dir>/session_latest/logs)."""
-JOB = "job-driver-%s.log"
-"""A job's output on the head (dashboard/modules/job/job_log_storage_client.py of 2.60.0)."""
 
 
 def answer(host: Host, args: Dict[str, Any], pieces: Pieces) -> Dict[str, Any]:
     """Send the last ``lines`` (0: none) of the logs that ``which`` means, and with ``follow`` what is added to them.
 
-    ``which`` is "service", "ray" or "job" (then ``job`` is its submission id, and None for ``lines`` means all of it).
+    ``which`` is "service" or "ray".
 
     Returns:
         ``{"files": paths}``.
@@ -44,8 +41,7 @@ def answer(host: Host, args: Dict[str, Any], pieces: Pieces) -> Dict[str, Any]:
                 file = stack.enter_context(open_log(path))
             except OSError:
                 continue
-            if args.get("lines") is not None:
-                to_last_lines(file, int(args["lines"]))
+            to_last_lines(file, int(args["lines"]))
             files.append((os.path.basename(path), file))
         if not files:
             raise Failure("there is no log on this host: %s" % paths[0], "`provision check` says what differs")
@@ -57,12 +53,12 @@ def _paths(host: Host, args: Dict[str, Any]) -> List[str]:
     name = service.service_name(host)
     if args["which"] == "service":
         return [service.log_path(host, name)]
-    spec = service.read_spec(host, name)
+    return [os.path.join(session_logs(host), each) for each in OF_RAY]
+
+
+def session_logs(host: Host) -> str:
+    """Return the folder of the logs of Ray's session; a Failure if no Ray of ours is set up here."""
+    spec = service.read_spec(host, service.service_name(host))
     if spec is None:
         raise Failure("no Ray of this cluster is set up on this host", "`provision apply` sets it up")
-    folder = os.path.join(str(spec["temp_dir"]), "session_latest", "logs")
-    if args["which"] == "ray":
-        return [os.path.join(folder, each) for each in OF_RAY]
-    if not re.match(r"[A-Za-z0-9_.-]{1,128}\Z", str(args["job"])):
-        raise Failure("no job has the name %r" % str(args["job"])[:60], "`provision jobs` lists them")
-    return [os.path.join(folder, JOB % args["job"])]
+    return os.path.join(str(spec["temp_dir"]), "session_latest", "logs")

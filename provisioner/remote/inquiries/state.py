@@ -9,7 +9,7 @@ from provisioner.remote import service
 from provisioner.remote.dashboard import REFUSED, Request, of_this_host, parsed, reason
 from provisioner.remote.failure import Failure
 from provisioner.remote.inquiries.http import silent
-from provisioner.remote.resources.ray_state import CONFIG_LABEL, HOST_LABEL, PATH
+from provisioner.remote.resources.ray_state import HOST_LABEL, PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _node(row: Dict[str, Any]) -> Dict[str, Any]:
         "ip": row["node_ip"],
         "name": str(row.get("node_name") or ""),
         "host": labels.get(HOST_LABEL, ""),
-        "ours": bool(labels.get(CONFIG_LABEL)),
+        "os": str(labels.get("os", "")),
         "alive": row["state"] == "ALIVE",
         "head": bool(row.get("is_head_node")),
         "start": row.get("start_time_ms") or 0,
