@@ -20,7 +20,8 @@ from .shell import run, wait_until
 FETCH = """\
 set -eu
 cd "$1"
-apt-get download prometheus $(apt-cache depends --recurse --important prometheus | grep -E '^(libjs|fonts|javascript)-' | sort -u)
+needed=$(apt-cache depends --recurse --important prometheus | grep -E '^(libjs|fonts|javascript)-' | sort -u)
+apt-get download prometheus $needed
 """
 REPOSITORY = """\
 set -eu
