@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provisioner.cli import flags
-from provisioner.errors import InputError
+from provisioner.errors import InputError, InputErrors
 
 if TYPE_CHECKING:
     from provisioner.inventory.drafting import DraftHost
@@ -109,7 +109,9 @@ def _write(output: Path, found: Found, given: dict[str, Any]) -> None:
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror}") from None
     except InputError as error:
-        raise InputError(f"these hosts make no inventory: {error.message}", remedy=error.remedy) from None
+        said = "; ".join(each.message for each in (error.errors if isinstance(error, InputErrors) else [error]))
+        remedy = error.remedy or "give other addresses, or put it right in the file that they come from"
+        raise InputError(f"these hosts make no inventory: {said}", remedy=remedy) from None
     finally:
         aside.unlink(missing_ok=True)
     for told in dict.fromkeys(left):

@@ -74,6 +74,7 @@ def test_an_inventory_is_written(tmp_path: Path, words: list[str], head: str, wo
     [
         ([], "no machine was named"),
         (["kim@192.0.2.1"], "no inventory"),
+        (["a@b", "c@d"], "no inventory: 'a@b' is not an address; the account goes to ssh: {user: ...}; 'c@d' is not"),
         (["--from-ansible", "/no/such/file"], "cannot read"),
         (["192.0.2.1", "-o", __file__], "exists"),
     ],
