@@ -16,6 +16,7 @@ from provisioner.cli.execute import execute
 from provisioner.cli.interrupts import INTERRUPTED, leave_at_once
 from provisioner.cli.jobs import job, jobs, submit
 from provisioner.cli.logs import logs
+from provisioner.cli.reach import connect, dashboard
 from provisioner.cli.ssh import ssh
 from provisioner.cli.status import status
 from provisioner.cli.validate import validate
@@ -252,7 +253,7 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "provision", "_PROVISION_COMPLETE").source())
 
 
-for _command in (status, submit, jobs, job, logs, ssh, execute, validate):
+for _command in (status, dashboard, connect, submit, jobs, job, logs, ssh, execute, validate):
     cli.add_command(_command)
 
 
