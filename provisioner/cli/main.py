@@ -13,6 +13,7 @@ import click
 from provisioner import __version__
 from provisioner.cli import flags
 from provisioner.cli.execute import execute
+from provisioner.cli.init import init
 from provisioner.cli.interrupts import INTERRUPTED, leave_at_once
 from provisioner.cli.jobs import job, jobs, submit
 from provisioner.cli.logs import logs
@@ -252,7 +253,7 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "provision", "_PROVISION_COMPLETE").source())
 
 
-for _command in (status, submit, jobs, job, logs, ssh, execute, validate):
+for _command in (init, status, submit, jobs, job, logs, ssh, execute, validate):
     cli.add_command(_command)
 
 
