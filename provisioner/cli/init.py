@@ -99,7 +99,8 @@ def _write(output: Path, found: Found, given: dict[str, Any]) -> None:
     left = list(found.left)
     reached = [_reached(host, given["user"], left) for host in found.hosts]
     hosts = _unasked(reached) if given["no_probe"] else _asked(reached, given)
-    text = draft(found.cluster or "lab", PYTHON, _ray(hosts), hosts)
+    config = _config(given)
+    text = draft(found.cluster or "lab", PYTHON, _ray(hosts), hosts, str(config) if config else None)
     aside = output.with_name(f".{output.name}.new")
     try:
         aside.write_text(text, encoding="utf-8")
@@ -114,6 +115,12 @@ def _write(output: Path, found: Found, given: dict[str, Any]) -> None:
     for told in dict.fromkeys(left):
         click.echo(f"not taken over: {flat(clean(told))}", err=True)
     click.echo(f"wrote {output}: {len(hosts)} {'host' if len(hosts) == 1 else 'hosts'}; next: provision check {output}")
+
+
+def _config(given: dict[str, Any]) -> Path | None:
+    """Return the ssh_config that was named, None if it is the user's own."""
+    named = Path(given["ssh_config"]).expanduser().resolve() if given["ssh_config"] else None
+    return None if named == Path("~/.ssh/config").expanduser().resolve() else named
 
 
 def _reached(host: FoundHost, user: str | None, left: list[str]) -> FoundHost:
@@ -142,7 +149,8 @@ def _asked(hosts: list[FoundHost], given: dict[str, Any]) -> list[DraftHost]:
     connector = Connector(given["connect_timeout"], given["accept_new_host_keys"])
     targets = [
         Target(host.name, host.address or host.name, host.user, host.port,
-               Path(host.key).expanduser() if host.key else None, jump=host.jump)
+               Path(host.key).expanduser() if host.key else None, jump=host.jump,
+               config=_config(given))
         for host in hosts
     ]  # fmt: skip
     try:

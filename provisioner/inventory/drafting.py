@@ -31,13 +31,14 @@ class DraftHost:
     note: str = ""
 
 
-def draft(cluster: str, python: str, ray: str, hosts: Sequence[DraftHost]) -> str:
+def draft(cluster: str, python: str, ray: str, hosts: Sequence[DraftHost], ssh_config: str | None = None) -> str:
     """Return the text of an inventory; what all hosts have in common is written once.
 
     Args:
         cluster: its name, made one that is allowed.
         python, ray: exact versions.
         hosts: at least one; the one that is marked as head, else the first, becomes it.
+        ssh_config: the file that connections are made with; None: the user's own.
     """
     named = _named(hosts)
     head = next((each for each in named if each.host.is_head), named[0])
@@ -49,7 +50,7 @@ def draft(cluster: str, python: str, ray: str, hosts: Sequence[DraftHost]) -> st
         f"python: {python}                  # exact, brought to every host",
         "# packages: [duckdb]             # beside ray[default]", "",
         "ray:", f"  version: {ray}               # exact, the same on every node",
-        *_top(common), "",
+        *_top(common, ssh_config), "",
         "head:", _line(head, common), "",
         "workers:" if workers else "# workers:                       # names, with their addresses if names do not do",
         *(_line(each, common) for each in workers),
@@ -102,8 +103,8 @@ def _said(each: DraftHost) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value is not None}
 
 
-def _top(common: dict[str, Any]) -> list[str]:
-    ssh = _mapping({key: common.get(key) for key in ("user", "port", "key", "jump")})
+def _top(common: dict[str, Any], ssh_config: str | None) -> list[str]:
+    ssh = _mapping({**{key: common.get(key) for key in ("user", "port", "key", "jump")}, "config": ssh_config})
     reach = f"ssh: {ssh}" if ssh != "{}" else "# ssh: {user: ray, key: ~/.ssh/id_ed25519}   # left out: as ssh does it"
     become = "become: true" if common.get("become") else "# become: true                   # work as root through sudo"
     return ["", reach, become, *(f"{key}: {common[key]}" for key in ("os", "arch") if common.get(key))]
