@@ -17,6 +17,7 @@ from provisioner.cli.init import init
 from provisioner.cli.interrupts import INTERRUPTED, leave_at_once
 from provisioner.cli.jobs import job, jobs, submit
 from provisioner.cli.logs import logs
+from provisioner.cli.reach import connect, dashboard
 from provisioner.cli.ssh import ssh
 from provisioner.cli.status import status
 from provisioner.cli.validate import validate
@@ -253,7 +254,7 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "provision", "_PROVISION_COMPLETE").source())
 
 
-for _command in (init, status, submit, jobs, job, logs, ssh, execute, validate):
+for _command in (status, dashboard, connect, submit, jobs, job, logs, ssh, execute, init, validate):
     cli.add_command(_command)
 
 
