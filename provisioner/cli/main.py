@@ -12,6 +12,7 @@ import click
 
 from provisioner import __version__
 from provisioner.cli import flags
+from provisioner.cli.doctor import doctor
 from provisioner.cli.execute import execute
 from provisioner.cli.init import init
 from provisioner.cli.interrupts import INTERRUPTED, leave_at_once
@@ -254,7 +255,7 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "provision", "_PROVISION_COMPLETE").source())
 
 
-for _command in (status, dashboard, connect, submit, jobs, job, logs, ssh, execute, init, validate):
+for _command in (status, doctor, dashboard, connect, submit, jobs, job, logs, ssh, execute, init, validate):
     cli.add_command(_command)
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from provisioner.remote.host import Host
     from provisioner.remote.pieces import Pieces
 
-KINDS = ("http", "job", "log", "run", "state")
+KINDS = ("examine", "http", "job", "log", "ports", "run", "state")
 
 
 def answer(host: Host, what: str, args: Any, pieces: Pieces) -> Any:

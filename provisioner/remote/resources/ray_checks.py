@@ -37,7 +37,7 @@ def check_address(node_ip: str) -> None:
     except OSError as error:
         if error.errno not in (errno.EADDRNOTAVAIL, errno.EINVAL) and not isinstance(error, socket.gaierror):
             raise
-        own = ", ".join(_own_addresses()) or "none that others could reach"
+        own = ", ".join(own_addresses()) or "none that others could reach"
         raise Failure(
             "node_ip %s is not an address of this host (it has %s)" % (node_ip, own),
             "set `address:` or `ray: {node_ip: ...}` of the host to the one that the other hosts reach",
@@ -221,7 +221,8 @@ def _bind(port: int) -> Optional[OSError]:
     return None
 
 
-def _own_addresses() -> List[str]:
+def own_addresses() -> List[str]:
+    """Return the addresses of this host that others may reach, as far as they are found quickly."""
     found: Set[str] = set()
     try:
         found.update(str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None))
