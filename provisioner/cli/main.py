@@ -16,6 +16,7 @@ from provisioner.cli.execute import execute
 from provisioner.cli.interrupts import INTERRUPTED, leave_at_once
 from provisioner.cli.jobs import job, jobs, submit
 from provisioner.cli.logs import logs
+from provisioner.cli.report import report
 from provisioner.cli.ssh import ssh
 from provisioner.cli.status import status
 from provisioner.errors import InputError, ProvisionError
@@ -251,7 +252,7 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "provision", "_PROVISION_COMPLETE").source())
 
 
-for _command in (status, submit, jobs, job, logs, ssh, execute):
+for _command in (status, submit, jobs, job, logs, ssh, execute, report):
     cli.add_command(_command)
 
 
