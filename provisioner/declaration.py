@@ -16,7 +16,7 @@ from provisioner.inventory.model import Host, Inventory
 from provisioner.inventory.values import is_address_range
 from provisioner.playbook.model import Playbook
 from provisioner.playbook.resolve import ResolvedPlay, ResolvedTask, Resolver
-from provisioner.ray import certificates, start, storage
+from provisioner.ray import certificates, metrics, start, storage
 from provisioner.ray.ports import port_spans
 
 PROTOCOL = 1
@@ -163,8 +163,13 @@ def _redis_server(params: Params, host: Host, inventory: Inventory) -> Params:
     return storage.server_params(inventory, host, start.node_ip(host))
 
 
+def _prometheus(params: Params, host: Host, inventory: Inventory) -> Params:
+    return metrics.server_params(inventory, host, {each.name: start.node_ip(each) for each in inventory.hosts})
+
+
 def _firewall(params: Params, host: Host, inventory: Inventory) -> Params:
-    """The ports of this host's node, and of the cluster's Redis, for all members: their own address is theirs too."""
+    """The ports of this host's node, and of the cluster's own servers, for all members: their own address is theirs
+    too."""
     others = [str(each) for each in params.get("allow", ())]
     for each in others:
         if not is_address_range(each):
@@ -176,7 +181,7 @@ def _firewall(params: Params, host: Host, inventory: Inventory) -> Params:
     kept = [[redis.port, redis.port]] if redis and redis.host == host.name and host.role != "head" else []
     return {
         "environment": start.environment_id(host, inventory),
-        "ports": sorted(port_spans(host) + kept),
+        "ports": sorted(port_spans(host) + kept + metrics.open_ports(inventory, host)),
         "addresses": sorted({start.node_ip(member) for member in inventory.hosts}) + others,
     }
 
@@ -212,6 +217,7 @@ COMPLETE: dict[str, Callable[[Params, Host, Inventory], Params]] = {
     "ray_head": _node,
     "ray_worker": _node,
     "redis_server": _redis_server,
+    "prometheus": _prometheus,
     "firewall": _firewall,
     "certificate": _certificate,
     "members": _members,

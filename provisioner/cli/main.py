@@ -19,6 +19,7 @@ from provisioner.cli.logs import logs
 from provisioner.cli.report import report
 from provisioner.cli.ssh import ssh
 from provisioner.cli.status import status
+from provisioner.cli.validate import validate
 from provisioner.errors import InputError, ProvisionError
 from provisioner.portable import WINDOWS, speak_any_language
 
@@ -252,7 +253,7 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "provision", "_PROVISION_COMPLETE").source())
 
 
-for _command in (status, submit, jobs, job, logs, ssh, execute, report):
+for _command in (status, submit, jobs, job, logs, ssh, execute, report, validate):
     cli.add_command(_command)
 
 

@@ -30,7 +30,7 @@ def dropped_host(inventory: Inventory, name: str, how: Mapping[str, Any]) -> Hos
         ssh=_ssh(inventory, how),
         become=bool(how.get("become", like.become)), become_password=inventory.logins.become_password,
         root=how.get("root", like.root), account=how.get("account", like.account), account_password=None,
-        service=how.get("service", like.service), keeps_redis=False, place=None,
+        service=how.get("service", like.service), keeps_redis=False, runs_prometheus=False, place=None,
     )  # fmt: skip
 
 

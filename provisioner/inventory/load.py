@@ -11,7 +11,7 @@ from provisioner.errors import InputError
 from provisioner.inventory.document import Document, load_document
 from provisioner.inventory.expansion import Entry, Expansion
 from provisioner.inventory.lockfile import SUFFIX
-from provisioner.inventory.metrics import read_metrics
+from provisioner.inventory.metrics import read_metrics, with_collector
 from provisioner.inventory.model import Host, Interpreter, Inventory, Logins, RayOptions, Ssh
 from provisioner.inventory.options import CLUSTER_ONLY, HEAD_ONLY, ONE_HOST_ONLY, Reader, Settings
 from provisioner.inventory.problems import Problems, listing, suggestion
@@ -65,7 +65,7 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
     hosts = [_host(entry, settings_at(entry.path)) for entry in Expansion(document, problems).entries()]
     artifacts = reader.artifacts()
     redis = read_redis(document, hosts, reader.secret, problems)
-    metrics = read_metrics(document, problems)
+    metrics = read_metrics(document, hosts, problems)
     _check_head(document, hosts, problems)
     _check_python(document, hosts, problems)
     _check_mirror(document, artifacts.mirror, hosts, problems)
@@ -76,7 +76,7 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
     return Inventory(
         cluster=top["cluster"],
         ray_version=top["ray"]["version"],
-        hosts=tuple(with_keeper(hosts, redis)),
+        hosts=tuple(with_collector(with_keeper(hosts, redis), metrics)),
         file=path,
         vars=cluster.vars,
         artifacts=artifacts,

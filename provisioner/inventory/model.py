@@ -179,7 +179,11 @@ class Metrics:
     """Where the cluster's metrics are collected and shown."""
 
     prometheus: str = ""
-    """URL of somebody's Prometheus, as the head reaches it."""
+    """URL of somebody's Prometheus, as the head reaches it; empty: the cluster has its own."""
+    host: str | None = None
+    """Name of the host that runs the cluster's own."""
+    port: int = 0
+    """Of the cluster's own."""
     grafana: Grafana | None = None
 
 
@@ -218,6 +222,8 @@ class Host:
     groups: tuple[str, ...] = ()
     keeps_redis: bool = False
     """Whether the cluster's own Redis runs here."""
+    runs_prometheus: bool = False
+    """Whether the cluster's own Prometheus runs here."""
     vars: Mapping[str, Any] = field(default_factory=dict)
     fixed: FixedPackages | None = None
     """What a lock file or a bundle gives it; None: a run finds packages by itself."""
@@ -226,9 +232,10 @@ class Host:
 
     @property
     def selectors(self) -> frozenset[str]:
-        """Every word by which a play or --limit can mean this host: its name, its groups, its role, ``all``, and
-        ``redis-host``."""
-        own = ("redis-host",) if self.keeps_redis else ()
+        """Every word by which a play or --limit can mean this host: its name, its groups, its role, ``all``,
+        ``redis-host`` and ``prometheus-host``."""
+        servers = {"redis-host": self.keeps_redis, "prometheus-host": self.runs_prometheus}
+        own = [name for name, is_here in servers.items() if is_here]
         return frozenset({"all", "head" if self.role == "head" else "workers", self.name, *own, *self.groups})
 
 

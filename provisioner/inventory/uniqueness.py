@@ -11,7 +11,7 @@ from provisioner.inventory.model import Host
 from provisioner.inventory.problems import Problems
 from provisioner.inventory.values import BadValue
 
-RESERVED = ("all", "head", "workers", "redis-host")
+RESERVED = ("all", "head", "workers", "redis-host", "prometheus-host")
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 

@@ -14,6 +14,7 @@ from provisioner.errors import InputError
 from provisioner.inventory.document import Step
 from provisioner.inventory.model import Host, Inventory
 from provisioner.inventory.problems import Problems, suggestion
+from provisioner.inventory.uniqueness import RESERVED
 from provisioner.inventory.values import as_text
 from provisioner.playbook.load import SCHEMA
 from provisioner.playbook.model import Play, Playbook, Task
@@ -139,7 +140,7 @@ def _check_names(playbook: Playbook, inventory: Inventory) -> None:
     hosts = {host.name for host in inventory.hosts}
     groups = {group for host in inventory.hosts for group in host.groups}
     variables = {name for host in inventory.hosts for name in host.vars} | set(inventory.vars)
-    selectors = {"all", "head", "workers", "redis-host"} | hosts | groups
+    selectors = {*RESERVED} | hosts | groups
     problems = Problems()
     for play in playbook.plays:
         for name in set(play.hosts) - selectors:

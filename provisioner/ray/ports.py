@@ -72,6 +72,22 @@ def check_ports(host: Host) -> None:
         seen[port] = name
 
 
+def refuse_taken(host: Host, port: int, what: str, section: str) -> None:
+    """Raise an InputError if another server's port is one of the node's.
+
+    Args:
+        what: how messages call that server.
+        section: of the inventory, that gives it its port.
+    """
+    taken = {each: name for name, each in node_ports(host).items()}
+    if port in taken or port in worker_port_range(host):
+        raise InputError(
+            f"{what} on '{host.name}' would have port {port}, which is its node's ({taken.get(port, 'worker_ports')})",
+            remedy=f"give it another one: {section}: {{port: ...}}",
+            place=host.place,
+        )
+
+
 def _clash(host: Host, message: str) -> InputError:
     remedy = "change one of them under `ray:` (first_port moves all but the head's own)"
     return InputError(message, remedy=remedy, place=host.place)

@@ -153,7 +153,8 @@ def node_env(host: Host, inventory: Inventory) -> dict[str, str]:
 def _own_env(host: Host, inventory: Inventory) -> dict[str, str]:
     """Return the variables of a node's own processes, secrets in clear."""
     kept = storage.variables(inventory, host, redis_address(inventory))
-    return {**node_env(host, inventory), **kept, **metrics.variables(inventory, host)}
+    collector = next((each for each in inventory.hosts if each.runs_prometheus), inventory.head)
+    return {**node_env(host, inventory), **kept, **metrics.variables(inventory, host, node_ip(collector))}
 
 
 def _config(host: Host, inventory: Inventory, labels: Mapping[str, str], environment: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from provisioner.errors import InputError
 from provisioner.inventory.model import Host, Inventory
-from provisioner.ray.ports import node_ports, worker_port_range
+from provisioner.ray.ports import refuse_taken
 
 LOOPBACK = "127.0.0.1"
 RECONNECT_LIMIT = "600"
@@ -72,14 +72,7 @@ def server_params(inventory: Inventory, host: Host, node_ip: str) -> dict[str, A
             remedy="write redis: {host: NAME}, and `hosts: redis-host` in the play",
             place=host.place,
         )
-    taken = {port: name for name, port in node_ports(host).items()}
-    if redis.port in taken or redis.port in worker_port_range(host):
-        raise InputError(
-            f"Redis on '{host.name}' would have port {redis.port}, which is its node's "
-            f"({taken.get(redis.port, 'worker_ports')})",
-            remedy="give it another one: redis: {port: ...}",
-            place=host.place,
-        )
+    refuse_taken(host, redis.port, "Redis", "redis")
     elsewhere = [] if host.role == "head" else [node_ip]
     given = {"password": redis.password.reveal()} if redis.password else {}
     return {"port": redis.port, "bind": [LOOPBACK, *elsewhere], **given}

@@ -108,6 +108,7 @@ KINDS = {
     "members": ("members", "Members"),
     "ray_proof": ("ray_proof", "RayProof"),
     "redis_server": ("redis_server", "RedisServer"),
+    "prometheus": ("prometheus_server", "Prometheus"),
     "old_environments": ("old_environments", "OldEnvironments"),
     "firewall": ("firewall", "Firewall"),
     "certificate": ("certificate", "Certificate"),

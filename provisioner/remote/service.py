@@ -46,6 +46,15 @@ def redis_name(host: Host) -> str:
     return "redis-" + host.cluster
 
 
+def prometheus_name(host: Host) -> str:
+    return "prometheus-" + host.cluster
+
+
+def title(host: Host, name: str) -> str:
+    """Return what a service runs, in words."""
+    return {redis_name(host): "Redis", prometheus_name(host): "Prometheus"}.get(name, "Ray node")
+
+
 def is_trusted(host: Host, name: str, connection: socket.socket) -> bool:
     """Tell whether root, we, or the account that a service runs under hold the far end of a connection: the declared
     one, or, until it is started anew, the one that it was defined with."""
@@ -166,7 +175,7 @@ def kept_for(host: Host, name: str) -> Set[str]:
 
 
 def _others(host: Host, name: str) -> Set[str]:
-    return {service_name(host), redis_name(host)} - {name}
+    return {service_name(host), redis_name(host), prometheus_name(host)} - {name}
 
 
 def _files(host: Host, name: str) -> Tuple[str, ...]:

@@ -204,7 +204,7 @@ def test_ending_ray_leaves_it_alone(redis: Redis) -> None:
 
 
 def test_one_that_never_answers_is_told_with_its_log(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("provisioner.remote.resources.redis_server.START_LIMIT", 0.5)
+    monkeypatch.setattr("provisioner.remote.resources.own_server.START_LIMIT", 0.5)
     redis.program.write_text("#!/bin/sh\necho 'Bad directive or wrong number of arguments' >&2\nexit 1\n")
     with pytest.raises(Failure) as caught:
         redis.task().ensure(redis.host())

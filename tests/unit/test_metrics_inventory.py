@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from provisioner.declaration import Declarer
 from provisioner.errors import InputError, InputErrors
 from provisioner.inventory.load import load_inventory
 from provisioner.inventory.model import Grafana, Inventory, Metrics
+from provisioner.playbook.load import load_playbook
 from provisioner.ray import start
 
+PLAYBOOK = Path(__file__).parents[2] / "playbooks" / "cluster.yml"
 TOP = "cluster: lab\npython: 3.11.9\nray: {version: 2.60.0}\n"
 HOSTS = (
     "head: {ctl: {address: 10.0.0.10}}\nworkers: {w1: {address: 10.0.0.11}, pc: {address: 10.0.0.12, os: windows}}\n"
@@ -40,6 +43,8 @@ def mistakes(tmp_path: Path, metrics: str, hosts: str = HOSTS) -> list[str]:
     [
         (f"{{prometheus: {{external: '{PROMETHEUS}/'}}}}", Metrics(prometheus=PROMETHEUS)),
         ("{prometheus: {external: 'https://m.lab/prom/'}}", Metrics(prometheus="https://m.lab/prom")),
+        ("{prometheus: head}", Metrics(host="ctl", port=9090)),
+        ("{prometheus: w1, port: 9999}", Metrics(host="w1", port=9999)),
         (BOTH, Metrics(prometheus=PROMETHEUS, grafana=Grafana(GRAFANA, GRAFANA, "Prometheus"))),
         (f"{{prometheus: {{external: '{PROMETHEUS}'}}, grafana: {{external: '{GRAFANA}', browser: 'https://g.lab/', "
          "datasource: Lab 1}}", Metrics(prometheus=PROMETHEUS, grafana=Grafana(GRAFANA, "https://g.lab", "Lab 1"))),
@@ -54,6 +59,9 @@ def test_what_it_says(written: str, wanted: Metrics, tmp_path: Path) -> None:
     [
         ("{}", ["4:10: 'metrics' wants at least 1 key(s)"]),
         (f"{{grafana: {{external: '{GRAFANA}'}}}}", ["4:1: 'metrics' lacks the key 'prometheus'"]),
+        ("{prometheus: w9}", ["4:23: 'w9', which shall run Prometheus, is no host of this inventory"]),
+        ("{prometheus: pc}", ["4:23: 'pc' is Windows, where Prometheus is not run"]),
+        ("{port: 9090, prometheus: {external: 'http://a'}}", ["4:11: 'port' and 'external' do not go together"]),
         ("{prometheus: {external: '10.9.9.9:9090'}}", ["4:34: 'external' wants a URL such as http://10.0.0.5:9090; "
                                                        "got '10.9.9.9:9090'"]),
         ("{prometheus: {external: 'http://me:pw@a'}}", ["4:34: a user or password in a URL is not kept secret"]),
@@ -89,3 +97,58 @@ def test_a_head_starts_anew_for_it_and_workers_do_not(tmp_path: Path) -> None:
         host = inventory.host(name)
         configs = [start.node_params(host, each)["config"] for each in (inventory, without)]
         assert (configs[0] == configs[1]) is same
+
+
+ALL = {
+    "ctl": ["10.0.0.10:6385", "10.0.0.10:44217", "10.0.0.10:44227"],
+    "w1": ["10.0.0.11:6385"],
+    "pc": ["10.0.0.12:6385"],
+}
+
+
+@pytest.mark.parametrize(
+    ("written", "keeper", "address", "opened"),
+    [
+        ("{prometheus: head}", "ctl", "127.0.0.1", {}),
+        ("{prometheus: w1}", "w1", "10.0.0.11", {"w1": {9090}, "ctl": {44217, 44227}}),
+    ],
+)
+def test_it_runs_where_it_is_declared_and_hears_of_all(
+    written: str, keeper: str, address: str, opened: dict[str, set[int]], tmp_path: Path
+) -> None:
+    inventory = load(tmp_path, written)
+    assert [host.name for host in inventory.hosts if "prometheus-host" in host.selectors] == [keeper]
+    tasks = {
+        (host.name, task["resource"]): task["params"]
+        for host in inventory.hosts
+        for play in Declarer(inventory, load_playbook(PLAYBOOK)).declare(host, "apply").hello["plays"]
+        for task in play["tasks"]
+    }
+    servers = {name: params for (name, resource), params in tasks.items() if resource == "prometheus"}
+    assert servers == {keeper: {"port": 9090, "address": address, "targets": ALL}}
+    ours = {9090, 44217, 44227}
+    let_in = {host.name: {low for low, _ in tasks[host.name, "firewall"]["ports"]} & ours for host in inventory.hosts}
+    assert {name: ports for name, ports in let_in.items() if ports} == opened
+    env = start.node_params(inventory.head, inventory)["env"]
+    assert env["RAY_PROMETHEUS_HOST"] == f"http://{address}:9090"
+
+
+def test_without_it_nobody_collects(tmp_path: Path) -> None:
+    inventory = replace(load(tmp_path, BOTH), metrics=None)
+    for host in inventory.hosts:
+        plays = Declarer(inventory, load_playbook(PLAYBOOK)).declare(host, "apply").hello["plays"]
+        assert "Collect metrics" not in [play["name"] for play in plays]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "cause"),
+    [
+        ("{prometheus: head, port: 6385}", "port 6385, which is its node's"),
+        ("{prometheus: head, port: 12000}", "port 12000, which is its node's"),
+        ("{prometheus: head, port: 6378}\nredis: {host: head}", "would have the same port 6378"),
+    ],
+)
+def test_a_port_of_another_one_is_refused(metrics: str, cause: str, tmp_path: Path) -> None:
+    inventory = load(tmp_path, metrics)
+    with pytest.raises(InputError, match=cause):
+        Declarer(inventory, load_playbook(PLAYBOOK)).declare(inventory.head, "apply")

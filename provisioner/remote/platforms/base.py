@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Opening = Dict[str, Any]
 
-OURS = ("before", "env", "log", "python", "ray", "redis", "run", "secrets", "service", "store")
+OURS = ("before", "env", "log", "prometheus", "python", "ray", "redis", "run", "secrets", "service", "store")
 """Folders that we make under the root; whatever else is there is somebody's."""
 PASSING = ("members.json", "python.json", "lock")
 """Files there that no teardown leaves: a host that was once the head still has its list of members."""

@@ -14,7 +14,7 @@ from provisioner.remote.failure import Failure
 from provisioner.remote.folders import missing_folders, remove_if_empty
 from provisioner.remote.marker import write_atomically
 from provisioner.remote.platforms.base import ServiceManager
-from provisioner.remote.service import launch_arguments, service_name
+from provisioner.remote.service import launch_arguments, title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Systemd(ServiceManager):
         command = launch_arguments(host, name)
         _refuse_unspeakable([host.cluster, host.account, *command], command[0])
         return UNIT.format(
-            what="Ray node" if name == service_name(host) else "Redis",
+            what=title(host, name),
             cluster=host.cluster,
             network="" if self._user else NETWORK,
             account="" if self._user else "User=%s\n" % host.account,

@@ -101,13 +101,17 @@ def all_that_is_kept(host: Host) -> List[Difference]:
         difference("remove", KEPT[name], before="%d (%d MB)" % (len(there), _size(host.path(name)) // 1000000))
         for name, there in kept
         if there
-    ] + _redis(host)
+    ] + _data(host)
 
 
-def _redis(host: Host) -> List[Difference]:
-    """Return what the cluster's own Redis has kept, with its size."""
-    size = _size(host.path("redis"))
-    return [difference("remove", "Redis's data", before="%.1f MB" % (size / 1e6))] if size else []
+def _data(host: Host) -> List[Difference]:
+    """Return what the cluster's own servers have kept, with its size."""
+    sizes = [(whose, _size(host.path(name))) for name, whose in DATA.items()]
+    return [difference("remove", "%s data" % whose, before="%.1f MB" % (size / 1e6)) for whose, size in sizes if size]
+
+
+DATA = {"redis": "Redis's", "prometheus": "Prometheus'"}
+"""Folders of the cluster's own servers, and whose data is in them."""
 
 
 def _size(folder: str) -> int:

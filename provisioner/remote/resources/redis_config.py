@@ -88,9 +88,3 @@ def read(host: Host) -> str:
     """Return the configuration that is there, empty if there is none, or what is there is none: the file is the
     account's."""
     return (files.content(path(host), LONGEST) or b"").decode("utf-8", "replace")
-
-
-def last_words(host: Host) -> str:
-    """Return the end of its log, on one line."""
-    said = service.log_tail(host, service.redis_name(host), lines=3)
-    return " / ".join(line.strip() for line in said) or "its log is empty"

@@ -12,40 +12,39 @@ import time
 
 from provisioner.remote import folders, secrets, service
 from provisioner.remote.failure import Failure
-from provisioner.remote.resource import Resource, difference
-from provisioner.remote.resources import ray_removal, redis_config, redis_package, redis_talk
+from provisioner.remote.resource import difference
+from provisioner.remote.resources import redis_config, redis_package, redis_talk
+from provisioner.remote.resources.own_server import OwnServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from typing import Any, Dict, List, Optional, Sequence, Tuple
+    from typing import Any, Dict, List, Optional, Tuple
 
     from provisioner.remote.host import Host
     from provisioner.remote.resource import Difference
 
-START_LIMIT = 60.0
-"""Seconds for it to answer; it reads its data first."""
-POLL = 0.05
 
-
-class RedisServer(Resource):
+class RedisServer(OwnServer):
     """Params: ``port``, ``bind`` (addresses), ``password`` (made here if there is none)."""
 
     kind = "redis_server"
+    what = "Redis"
+    section = "redis"
+    secret = ("password",)
+
+    def service_name(self, host: Host) -> str:
+        return service.redis_name(host)
 
     def observe(self, host: Host) -> List[Difference]:
         if host.platform.os == "windows":
             raise Failure("there is no Redis server for Windows", "name a Linux or macOS host in `redis: {host: ...}`")
         host.service_manager.require(host)
         program = redis_package.find() or ""
-        if not program or self._is_half_installed(host):
+        if not program or self.is_half_installed(host):
             package = difference("add", "package %s" % redis_package.wanted(host))
             return [package, *self._compare(host, program)]
         return self._compare(host, program)
-
-    def _is_half_installed(self, host: Host) -> bool:
-        """Tell whether a run was interrupted while it installed the package: it may run a server by itself."""
-        return bool((host.marker.get(self.key) or {}).get("installing"))
 
     def _compare(self, host: Host, program: str) -> List[Difference]:
         name = service.redis_name(host)
@@ -101,12 +100,12 @@ class RedisServer(Resource):
     def ensure(self, host: Host) -> str:
         done = []
         begun = time.monotonic()
-        self._note(host, installing=None)
-        if redis_package.find() is None or self._is_half_installed(host):
+        self.note(host, installing=None)
+        if redis_package.find() is None or self.is_half_installed(host):
             host.doing("installing Redis")
-            self._note(host, [redis_package.wanted(host)], installing=True)
+            self.note(host, [redis_package.wanted(host)], installing=True)
             installed = redis_package.install(host)
-            self._note(host, installed)
+            self.note(host, installed)
             done.append("installed %s" % ", ".join(installed))
         program = redis_package.find()
         assert program is not None
@@ -117,28 +116,10 @@ class RedisServer(Resource):
             done.append("answers after %.1f s" % (time.monotonic() - begun))
         return "; ".join(done)
 
-    def _note(self, host: Host, packages: Sequence[str] = (), installing: Optional[bool] = False) -> None:
-        """Write down what is about to be made; never a password.
-
-        Args:
-            installing: whether packages are; None: as before.
-        """
-        entry = host.marker.get(self.key) or {}
-        kind = entry.get("manager", host.service_manager.kind)
-        noted = {
-            "kind": self.kind,
-            "params": {name: value for name, value in self.params.items() if name != "password"},
-            "ours": sorted({*entry.get("ours", ()), *packages}),
-            "manager": kind,
-        }
-        if entry.get("installing") if installing is None else installing:
-            noted["installing"] = True
-        host.marker.put(self.key, noted)
-
     def _renew(self, host: Host, program: str, password: str) -> bool:
         """Have it run as declared; tell whether anything had to be done."""
         name = service.redis_name(host)
-        self._retire_former(host, name, host.marker.get(self.key) or {})
+        self.retire_former(host, host.marker.get(self.key) or {})
         text = redis_config.text(host, self.params["port"], self.params["bind"], password)
         state = host.service_manager.observe(host, name)
         spec = self._spec(host, program)
@@ -149,13 +130,11 @@ class RedisServer(Resource):
             return False
         host.doing("starting Redis")
         if not state["active"]:
-            host.service_manager.stop(host, name)
-            host.platform.kill(host.platform.processes_of(service.mark(host, name)))  # whose supervisor was killed
-            self._check_port(host)
+            self.end_leftovers(host, "127.0.0.1")
         self._write(host, name, spec, text)
         host.service_manager.define(host, name)
         host.service_manager.restart(host, name)
-        self._await(host, name, password)
+        self.wait_until_it_answers(host, lambda: self._problem(host, password))
         return True
 
     def _write(self, host: Host, name: str, spec: Dict[str, Any], text: str) -> None:
@@ -184,56 +163,11 @@ class RedisServer(Resource):
             "direct": True,
         }
 
-    def _check_port(self, host: Host) -> None:
-        """Raise a Failure that names who has the port."""
-        import socket
-
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", self.params["port"]))
-            except OSError:
-                owner = host.platform.port_owner(self.params["port"])
-                raise Failure(
-                    "port %d, for Redis, is taken by %s" % (self.params["port"], owner),
-                    "end that program, or write another one: `redis: {port: ...}`",
-                ) from None
-
-    def _await(self, host: Host, name: str, password: str) -> None:
-        deadline = time.monotonic() + START_LIMIT
-        while True:
-            problem = self._problem(host, password)
-            failing = host.service_manager.observe(host, name)["failing"]
-            if not problem and not failing:
-                return
-            if failing or time.monotonic() > deadline:
-                how = "ended right after its start" if failing else "does not answer: %s" % problem
-                raise Failure(
-                    "Redis %s: %s" % (how, redis_config.last_words(host)),
-                    "its whole log on the host: %s" % redis_config.log(host),
-                )
-            time.sleep(POLL)
-
-    def _retire_former(self, host: Host, name: str, entry: Dict[str, Any]) -> None:
-        """Take it from another service manager that has kept it until now."""
-        ray_removal.retire_former(host, name, entry)
-        host.marker.put(self.key, dict(entry, manager=host.service_manager.kind))
-
-    def traces(self, host: Host) -> List[Difference]:
-        name = service.redis_name(host)
-        entry = host.marker.get(self.key)
-        if entry is None and service.read_spec(host, name) is None:
-            return []
-        state = host.service_manager.observe(host, name)
-        stops = "Redis on %s" % host.name if state["active"] else ""
-        packages = [difference("remove", "package %s" % each) for each in (entry or {}).get("ours", [])]
-        return [difference("remove", "Redis", before="service %s" % name, stops=stops), *packages]
-
     def remove(self, host: Host) -> str:
         name = service.redis_name(host)
         entry = host.marker.get(self.key) or {}
         if entry:
-            self._retire_former(host, name, entry)
+            self.retire_former(host, entry)
         host.doing("stopping Redis")
         host.service_manager.stop(host, name)
         host.service_manager.undefine(host, name)
