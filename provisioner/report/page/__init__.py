@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from provisioner.events import Difference
+from provisioner.events import Difference, Finding, Notice
 from provisioner.report.page.chart import charts
 from provisioner.report.page.plan import SIGNS, state, topology
 from provisioner.report.record import BAD, HostRecord, RunRecord
@@ -130,7 +130,8 @@ def _notes(record: RunRecord) -> list[dict[str, str]]:
     """Notices, and what was found that is not fine; the same is said once for all hosts."""
     found = [each for host in record.hosts.values() for each in host.findings if each.severity != "fine"]
     hosts: dict[tuple[str, str], list[str]] = {}
-    for each in (*record.notices, *found):
+    said: list[Notice | Finding] = [*record.notices, *found]
+    for each in said:
         hosts.setdefault((each.message, each.remedy), []).append(each.host)
     return [
         {"hosts": several(filter(None, names)), "message": message, "remedy": remedy}
