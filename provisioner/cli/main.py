@@ -13,10 +13,12 @@ import click
 from provisioner import __version__
 from provisioner.cli import flags
 from provisioner.cli.execute import execute
+from provisioner.cli.init import init
 from provisioner.cli.interrupts import INTERRUPTED, leave_at_once
 from provisioner.cli.jobs import job, jobs, submit
 from provisioner.cli.logs import logs
 from provisioner.cli.report import report
+from provisioner.cli.reach import connect, dashboard
 from provisioner.cli.ssh import ssh
 from provisioner.cli.status import status
 from provisioner.cli.validate import validate
@@ -253,7 +255,7 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "provision", "_PROVISION_COMPLETE").source())
 
 
-for _command in (status, submit, jobs, job, logs, ssh, execute, report, validate):
+for _command in (status, dashboard, connect, submit, jobs, job, logs, ssh, execute, report, init, validate):
     cli.add_command(_command)
 
 

@@ -147,11 +147,14 @@ def test_teardown_keeps_what_it_collected_and_purge_leaves_nothing(room: Cluster
 def test_on_another_host_it_listens_for_the_head(room: Cluster) -> None:
     worker = room.machines[1]
     room.declare(metrics={"prometheus": "h2"})
-    assert ("h2", "Run Prometheus") in room.apply().changed()
-    assert listeners(worker, 9090) == {worker.ip}
+    assert ("h2", "Run Prometheus") in room.apply("--yes").changed()
+    assert (listeners(room.head, 9090), listeners(worker, 9090)) == (set(), {worker.ip})
     wait_until(lambda: health(room, worker, worker.ip) == ALL_UP, "every target to be up", 180, pause=1.0)
     said = asked(room, room.head, "http://127.0.0.1:8265/api/prometheus_health")
     assert said is not None and said["result"] is True, said
     assert room.check().differences() == []
+    room.declare()
+    assert ("h2", "Remove what is no longer declared") in room.apply("--yes").changed()
+    assert listeners(worker, 9090) == set()
     room.teardown("--purge")
     assert Path(room.root).name not in worker.exec(["ls", "/opt"], check=False).stdout

@@ -108,6 +108,10 @@ class Bare:
         )
 
     def close(self) -> None:
+        # Or its thread would wait on for connections by the number of this socket, which the next host's gets.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join(10)
         self._listener.close()
         for connection in self._open:
             connection.close()
@@ -125,7 +129,8 @@ class Bare:
         self._port = self._listener.getsockname()[1]
         write_known_hosts(self._known_hosts, {self._port: public})
         self._open: list[Connection] = []
-        threading.Thread(target=self._accept, args=(served,), daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, args=(served,), daemon=True)
+        self._accepting.start()
 
     def _accept(self, served: Served) -> None:
         with contextlib.suppress(OSError):  # the listener was closed
