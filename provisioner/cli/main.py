@@ -17,8 +17,8 @@ from provisioner.cli.init import init
 from provisioner.cli.interrupts import INTERRUPTED, leave_at_once
 from provisioner.cli.jobs import job, jobs, submit
 from provisioner.cli.logs import logs
-from provisioner.cli.report import report
 from provisioner.cli.reach import connect, dashboard
+from provisioner.cli.report import report
 from provisioner.cli.ssh import ssh
 from provisioner.cli.status import status
 from provisioner.cli.validate import validate
