@@ -43,6 +43,8 @@ class RunStarted(Event):
     hosts: tuple[str, ...]
     log: str
     """Path of the run log."""
+    head: str = ""
+    """The cluster's head, be it among the hosts or not."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from provisioner.cli.interrupts import INTERRUPTED, leave_at_once
 from provisioner.cli.jobs import job, jobs, submit
 from provisioner.cli.logs import logs
 from provisioner.cli.reach import connect, dashboard
+from provisioner.cli.report import report
 from provisioner.cli.ssh import ssh
 from provisioner.cli.status import status
 from provisioner.cli.validate import validate
@@ -255,7 +256,7 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "provision", "_PROVISION_COMPLETE").source())
 
 
-for _command in (status, doctor, dashboard, connect, submit, jobs, job, logs, ssh, execute, init, validate):
+for _command in (status, doctor, dashboard, connect, submit, jobs, job, logs, ssh, execute, report, init, validate):
     cli.add_command(_command)
 
 

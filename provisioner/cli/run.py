@@ -49,7 +49,8 @@ def run_verb(name: str, flags: Flags) -> int:
             verb=verb, cluster=inventory.cluster, json=flags["as_json"], verbose=flags["verbose"],
             secrets=inventory.secrets(),
         ) as reports:  # fmt: skip
-            reports.emit(RunStarted(0.0, verb, inventory.cluster, shown(file), chosen, reports.log))
+            head = inventory.head.name
+            reports.emit(RunStarted(0.0, verb, inventory.cluster, shown(file), chosen, reports.log, head))
             for message, remedy in auth.remarks(inventory) if verb != "teardown" else ():
                 reports.emit(Notice(0.0, "", message, remedy))
             ask = _asker(reports, interrupts, as_json=flags["as_json"])

@@ -31,7 +31,7 @@ def ssh(host: str, argv: tuple[str, ...], inventory: str | None) -> None:
     program = shutil.which("ssh")
     if program is None:
         raise InputError("there is no ssh here", remedy="install OpenSSH's client")
-    from provisioner.engine.run import reached
+    from provisioner.engine.reached import reached
 
     target, _ = reached(host_of(host, loaded))
     words = [program, *command(target), *argv]

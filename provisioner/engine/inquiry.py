@@ -18,7 +18,7 @@ from provisioner.declaration import greeting
 from provisioner.engine.addresses import locate
 from provisioner.engine.line import Line
 from provisioner.engine.manners import Manners
-from provisioner.engine.run import reached
+from provisioner.engine.reached import reached
 from provisioner.errors import HostFailed, ProvisionError, Unreachable
 from provisioner.inventory.model import Host, Inventory
 from provisioner.ray import start

@@ -21,6 +21,7 @@ from provisioner.engine.mirror import Mirror
 from provisioner.engine.options import RunOptions
 from provisioner.engine.outcome import exit_code
 from provisioner.engine.pythons import Pythons
+from provisioner.engine.reached import reached
 from provisioner.engine.shared import Packages
 from provisioner.engine.stop import INTERRUPTED, Stop
 from provisioner.engine.storage import Storage
@@ -29,12 +30,13 @@ from provisioner.engine.switchboard import Switchboard
 from provisioner.engine.turn import Turn
 from provisioner.errors import HostFailed
 from provisioner.events import Difference, Doing, Event, Notice, Verb
-from provisioner.inventory.model import Host, Inventory, Secret
+from provisioner.inventory.model import Host, Inventory
 from provisioner.playbook.model import Playbook
 from provisioner.ray import start
 from provisioner.transport.choice import Choice
 from provisioner.transport.connect import Connector
-from provisioner.transport.session import Become, Session
+from provisioner.transport.session import Session
+from provisioner.transport.starter import Become
 from provisioner.transport.target import Target
 
 UNDROPPED_LIMIT = 580.0
@@ -342,21 +344,6 @@ class Run:
         return kept
 
 
-def reached(host: Host) -> tuple[Target, Become | None]:
-    """Return how a host is reached, secrets in clear."""
-    ssh = host.ssh
-    target = Target(
-        name=host.name, address=host.address, user=ssh.user, port=ssh.port, key=ssh.key,
-        passphrase=_revealed(ssh.passphrase), password=_revealed(ssh.password), jump=ssh.jump,
-        known_hosts=ssh.known_hosts, config=ssh.config,
-    )  # fmt: skip
-    return target, Become(_revealed(host.become_password)) if host.become else None
-
-
 def _place(address: str, port: int | None, jump: str | None) -> tuple[str, int, str]:
     """Return what tells one machine from another."""
     return address, port or 22, jump or ""
-
-
-def _revealed(secret: Secret | None) -> str | None:
-    return secret.reveal() if secret else None

@@ -88,6 +88,7 @@ class RunRecord:
     cluster: str = ""
     inventory: str = ""
     log: str = ""
+    head: str = ""
     exit_code: int | None = None
     hosts: dict[str, HostRecord] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
@@ -109,7 +110,7 @@ class RunRecord:
         match event:
             case RunStarted():
                 self.verb, self.cluster, self.inventory = event.verb, event.cluster, event.inventory
-                self.log = event.log
+                self.log, self.head = event.log, event.head
                 for name in event.hosts:
                     self.host(name)
             case HostConnected():

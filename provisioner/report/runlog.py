@@ -20,7 +20,7 @@ from provisioner.events import Event
 from provisioner.report.text import plain_json
 
 KEPT = 50
-_OURS = re.compile(r"\d{8}T\d{6}Z-.+\.jsonl")
+OURS = re.compile(r"\d{8}T\d{6}Z-.+\.jsonl")
 
 
 class RunLog:
@@ -90,7 +90,7 @@ def _create(folder: Path, verb: str, cluster: str) -> TextIO:
 def _forget_old(folder: Path, newest: Path) -> None:
     """Remove run logs beyond the number kept; somebody else's files and what cannot be removed stay."""
     with contextlib.suppress(OSError):
-        logs = sorted(path for path in folder.iterdir() if _OURS.fullmatch(path.name) and path != newest)
+        logs = sorted(path for path in folder.iterdir() if OURS.fullmatch(path.name) and path != newest)
         for path in logs[: max(0, len(logs) - (KEPT - 1))]:
             with contextlib.suppress(OSError):
                 path.unlink()

@@ -10,7 +10,7 @@ import pytest
 
 from provisioner.declaration import greeting
 from provisioner.engine.dropped import dropped_host
-from provisioner.engine.run import reached
+from provisioner.engine.reached import reached
 from provisioner.events import Verb
 from provisioner.inventory.load import load_inventory
 from provisioner.inventory.model import Inventory, Secret, Ssh
