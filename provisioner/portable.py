@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import time
 from collections.abc import Sequence
@@ -59,6 +60,39 @@ def put_in_place(aside: Path, final: Path) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Write a file in one step: whoever reads it finds the former content or this one, whole.
+
+    Its access rights stay; a new file gets those that the account gives to new files. A link stays a link.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    import tempfile
+
+    final = file.resolve()
+    mode = stat.S_IMODE(final.stat().st_mode) if final.exists() else 0o666 & ~_umask()
+    handle, name = tempfile.mkstemp(prefix=f".{final.name}.", dir=final.parent)
+    aside = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as half:
+            half.write(content)
+            half.flush()
+            os.fsync(half.fileno())
+        aside.chmod(mode)
+        put_in_place(aside, final)
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Return which rights new files don't get; asking means setting."""
+    found = os.umask(0o077)
+    os.umask(found)
+    return found
 
 
 def command_line(words: Sequence[str]) -> str:

@@ -13,7 +13,10 @@ import click
 from provisioner import __version__
 from provisioner.cli import flags
 from provisioner.cli.doctor import doctor
+from provisioner.cli.edit import edit
 from provisioner.cli.execute import execute
+from provisioner.cli.fmt import fmt
+from provisioner.cli.hosts import hosts
 from provisioner.cli.init import init
 from provisioner.cli.interrupts import INTERRUPTED, leave_at_once
 from provisioner.cli.jobs import job, jobs, submit
@@ -216,17 +219,17 @@ _folder = click.option(
 
 @sandbox.command("start")
 @_folder
-@click.option("--hosts", type=click.IntRange(1, 500), default=3, show_default=True, help="How many.")
+@click.option("--hosts", "count", type=click.IntRange(1, 500), default=3, show_default=True, help="How many.")
 @click.option(
     "--first-port", type=click.IntRange(1024, 65000), default=22201, show_default=True, help="Port of the first."
 )
-def sandbox_start(folder: Path, hosts: int, first_port: int) -> None:
+def sandbox_start(folder: Path, count: int, first_port: int) -> None:
     """Start SSH servers on loopback, each with a folder of its own as its home."""
     if WINDOWS:
         raise InputError("the sandbox needs Linux or macOS", remedy="start it in WSL, or begin with a machine of yours")
     from provisioner.sandbox.sandbox import Sandbox
 
-    for host in Sandbox(folder.absolute()).start(hosts, first_port):
+    for host in Sandbox(folder.absolute()).start(count, first_port):
         click.echo(f"{host.name}: 127.0.0.1:{host.port}, home {host.home}")
 
 
@@ -256,7 +259,24 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "provision", "_PROVISION_COMPLETE").source())
 
 
-for _command in (status, doctor, dashboard, connect, submit, jobs, job, logs, ssh, execute, report, init, validate):
+for _command in (
+    status,
+    doctor,
+    dashboard,
+    connect,
+    submit,
+    jobs,
+    job,
+    logs,
+    ssh,
+    execute,
+    report,
+    init,
+    validate,
+    fmt,
+    hosts,
+    edit,
+):
     cli.add_command(_command)
 
 

@@ -101,7 +101,15 @@ def load_document(path: Path) -> Document:
     Raises:
         InputError: the file cannot be read, or is not the YAML we take.
     """
-    content = _read(path)
+    return parse_document(path, _read(path))
+
+
+def parse_document(path: Path, content: bytes) -> Document:
+    """Return what a file holds, or would hold with this content.
+
+    Raises:
+        InputError: it is not the YAML we take.
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -55,7 +55,15 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
     Raises:
         InputError: something is wrong with it; InputErrors if there are several mistakes.
     """
-    document = load_document(path)
+    return read_inventory(load_document(path), environ)
+
+
+def read_inventory(document: Document, environ: Mapping[str, str] = os.environ) -> Inventory:
+    """Read an inventory from a document, as `load_inventory` does from its file.
+
+    Raises:
+        InputError: something is wrong with it; InputErrors if there are several mistakes.
+    """
     validate(document, SCHEMA)
     problems = Problems()
     reader = Reader(document, environ, problems)
@@ -77,7 +85,7 @@ def load_inventory(path: Path, environ: Mapping[str, str] = os.environ) -> Inven
         cluster=top["cluster"],
         ray_version=top["ray"]["version"],
         hosts=tuple(with_collector(with_keeper(hosts, redis), metrics)),
-        file=path,
+        file=document.file,
         vars=cluster.vars,
         artifacts=artifacts,
         tls=bool(top["ray"].get("tls", False)),

@@ -108,10 +108,10 @@ def test_a_program_that_takes_too_long_is_ended(room: Room) -> None:
 
 def test_ctrl_c_ends_it_on_the_hosts(room: Room) -> None:
     process = start(room, "exec", "-i", "inventory.yml", "--", "sleep", "7124")
-    soon(lambda: len(running("sleep 7124")) == len(room.homes))
+    assert soon(lambda: len(running("sleep 7124")) == len(room.homes), 60)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
-    soon(lambda: not running("sleep 7124"))
+    assert soon(lambda: not running("sleep 7124"), 60)
 
 
 def running(command: str) -> list[str]:
