@@ -72,10 +72,9 @@ def read_layout(text: str) -> Piece:
         text: with line feeds only, and without a byte order mark.
     """
     around: list[Piece] = []
-    events: Iterator[Any] = yaml.parse(text, Loader=yaml.SafeLoader)
-    for event in events:
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.CollectionStartEvent):
-            around.append(Piece(event, event.start_mark.index, event.end_mark.index))
+            around.append(Piece(event, *_span(event)))
         elif isinstance(event, (yaml.ScalarEvent, yaml.AliasEvent, yaml.CollectionEndEvent)):
             piece = _complete(event, around)
             if not around:
@@ -84,9 +83,13 @@ def read_layout(text: str) -> Piece:
     raise AssertionError("a document that was read has a root")
 
 
+def _span(event: Any) -> tuple[int, int]:
+    return event.start_mark.index, event.end_mark.index
+
+
 def _complete(event: Any, around: list[Piece]) -> Piece:
     if not isinstance(event, yaml.CollectionEndEvent):
-        return Piece(event, event.start_mark.index, event.end_mark.index)
+        return Piece(event, *_span(event))
     piece = around.pop()
     if piece.in_brackets:
         piece.end = event.end_mark.index
@@ -96,7 +99,12 @@ def _complete(event: Any, around: list[Piece]) -> Piece:
 def tokens(text: str) -> list[Any]:
     """Return the words and signs that are written, without those that only say where something begins or ends."""
     found: Iterator[Any] = yaml.scan(text, Loader=yaml.SafeLoader)
-    return [token for token in found if token.end_mark.index > token.start_mark.index]
+    return list(filter(_is_written, found))
+
+
+def _is_written(token: Any) -> bool:
+    start, end = _span(token)
+    return end > start
 
 
 def comments(text: str) -> list[str]:
