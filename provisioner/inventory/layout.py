@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,13 +91,13 @@ def _complete(event: Any, around: list[Piece]) -> Piece:
         return Piece(event, *_span(event))
     piece = around.pop()
     if piece.in_brackets:
-        piece.end = event.end_mark.index
+        piece.end = _span(event)[1]
     return piece
 
 
 def tokens(text: str) -> list[Any]:
     """Return the words and signs that are written, without those that only say where something begins or ends."""
-    found: Iterator[Any] = yaml.scan(text, Loader=yaml.SafeLoader)
+    found: Any = yaml.scan(text, Loader=yaml.SafeLoader)
     return list(filter(_is_written, found))
 
 
