@@ -25,7 +25,7 @@ WELL: dict[str, Any] = {
     "clock": 1.8e9, "address": {"node_ip": "10.0.0.2", "own": ["10.0.0.2"], "problem": "", "remedy": ""},
     "service": {"defined": True, "enabled": True, "active": True, "failing": False, "restarts": 0, "flaws": []},
     "spec": {"versions": {"python": "3.11.9", "ray": "2.60.0"}}, "environment": True, "token": [], "log": ["a", "b"],
-    "ray_logs": {}, "disk": {"/": {"free": 50 * GIB, "total": 100 * GIB}}, "mtu": {"eth0": 1500}, "findings": [],
+    "signs": [], "disk": {"/": {"free": 50 * GIB, "total": 100 * GIB}}, "mtu": {"eth0": 1500}, "findings": [],
     "unknown": {},
 }  # fmt: skip
 DOWN = {**WELL["service"], "active": False}

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 
-from provisioner.remote import service
+from provisioner.remote import service, signs
 from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.inquiries.log import OF_RAY, session_logs
 from provisioner.remote.resources import ray_checks, ray_token
@@ -42,7 +42,7 @@ def answer(host: Host, args: Facts, pieces: Pieces) -> Facts:
         "environment": lambda: bool(spec) and os.path.exists(str((spec or {})["python"])),
         "token": lambda: _token(host, spec, str(args["head"])),
         "log": lambda: service.log_tail(host, name, LINES),
-        "ray_logs": lambda: _ray_logs(host) if spec else {},
+        "signs": lambda: _signs(host, name, bool(spec)),
         "disk": lambda: _disk(host, spec),
         "mtu": _mtu,
         "findings": lambda: host.platform.findings(host),
@@ -84,16 +84,17 @@ def _token(host: Host, spec: Any, head: str) -> List[List[str]]:
     return [[each["what"], each["before"], each["after"]] for each in found]
 
 
-def _ray_logs(host: Host) -> Dict[str, str]:
-    logs = {}
-    for name in OF_RAY:
+def _signs(host: Host, service_name: str, is_set_up: bool) -> List[Dict[str, str]]:
+    """Return what the service's and Ray's own logs are signs of."""
+    lines = service.log_tail(host, service_name, LINES)
+    for name in OF_RAY if is_set_up else ():
         try:
             with open_log(os.path.join(session_logs(host), name)) as file:
                 to_last_lines(file, LINES)
-                logs[name] = file.read(LONGEST).decode("utf-8", "replace")
+                lines += file.read(LONGEST).decode("utf-8", "replace").splitlines()
         except OSError:
             continue
-    return logs
+    return signs.found(lines)
 
 
 def _disk(host: Host, spec: Any) -> Facts:

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 
-from provisioner.remote import service
+from provisioner.remote import service, signs
 from provisioner.remote.failure import Failure
 from provisioner.remote.resources import ray_spec
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 UNKNOWN = "another process"
 """What a platform calls the owner of a port that it does not know."""
+LINES = 40
+"""Of a log, in which signs are looked for."""
 TOO_SLOW = "timed out during startup"
 TELLING = ("Error", "rror:", "mismatch", "refused", TOO_SLOW)
 """What is in the line of a log that says why Ray ended."""
@@ -193,8 +195,13 @@ def start_failure(host: Host, name: str, what: str) -> Failure:
     hint = host.platform.start_hint(host, name)
     if hint:
         return Failure("Ray %s: %s" % (what, hint[0]), hint[1])
-    cause = _cause(host, name)
-    return Failure("Ray %s: %s" % (what, cause[-400:]), "its whole log on the host: %s" % service.log_path(host, name))
+    cause, log = _cause(host, name), "its whole log on the host: %s" % service.log_path(host, name)
+    known = signs.found(service.log_tail(host, name, LINES))
+    if known:
+        return Failure(
+            "Ray %s: %s (%s)" % (what, known[0]["cause"], cause[-400:]), "%s; %s" % (known[0]["remedy"], log)
+        )
+    return Failure("Ray %s: %s" % (what, cause[-400:]), log)
 
 
 def was_only_slow(host: Host, name: str) -> bool:
