@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test test-fast lint audit fuzz load faults bench lock clean
+.PHONY: help setup demo demo-stop test test-fast lint audit fuzz load faults bench docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ audit: setup ## Ask PyPI whether anything that is locked has a known hole
 
 bench: setup ## Speed against the floor, on lab hosts
 	$(BIN)/python -m tests.bench
+
+docs: setup ## The documentation as a site, in build/site
+	$(BIN)/mkdocs build --strict
 
 lock: setup ## Lock the development dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --group dev pyproject.toml \
