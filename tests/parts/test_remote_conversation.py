@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from provisioner.remote import main
 from provisioner.remote.failure import Failure
 from provisioner.remote.host import Host
-from provisioner.remote.platforms import posix
+from provisioner.remote.platforms import children
 from provisioner.remote.platforms.linux import Linux
 from provisioner.remote.wire import Wire
 
@@ -298,8 +298,8 @@ def test_a_program_that_just_begins_does_not_outlive_us(tmp_path: Path, monkeypa
             super().add(pid)
 
     begun, ends = threading.Event(), []
-    monkeypatch.setattr(posix, "CHILDREN", Slow())
-    monkeypatch.setattr(posix, "STARTING", threading.Lock())
+    monkeypatch.setattr(children, "CHILDREN", Slow())
+    monkeypatch.setattr(children, "STARTING", threading.Lock())
     thread = threading.Thread(target=lambda: ends.append(Linux().run(["/bin/sleep", "60"])[0]))
     thread.start()
     assert begun.wait(5)
@@ -310,7 +310,7 @@ def test_a_program_that_just_begins_does_not_outlive_us(tmp_path: Path, monkeypa
     late.start()
     late.join(0.3)
     assert late.is_alive() and len(ends) == 1, "no other one is begun"
-    posix.STARTING.release()
+    children.STARTING.release()
     late.join(5)
 
 

@@ -50,7 +50,7 @@ def test_a_file_that_somebody_reads_is_waited_for(
     windows: bool, held: int, placed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(portable, "WINDOWS", windows)
-    monkeypatch.setattr(portable, "HELD_LIMIT", 0.2)
+    monkeypatch.setattr(portable, "HELD_LIMIT", 20.0 if placed else 0.2)
     left, replace = [held], Path.replace
 
     def scanned(aside: Path, final: Path) -> Path:

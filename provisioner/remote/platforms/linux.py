@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Set, Tuple
 
     from provisioner.remote.host import Host
-    from provisioner.remote.platforms.base import Firewall, ServiceManager
+    from provisioner.remote.platforms.base import ServiceManager
+    from provisioner.remote.platforms.firewall import Firewall
 
 FIREWALLS = ("/usr/sbin/ufw", "/usr/bin/firewall-cmd")
 """The programs of those that we know, whether or not they are active."""

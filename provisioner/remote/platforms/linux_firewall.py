@@ -9,7 +9,8 @@ import os
 
 from provisioner.remote.failure import Failure
 from provisioner.remote.platforms import reach
-from provisioner.remote.platforms.base import NEEDS_ELEVATION, Firewall, fine, notice
+from provisioner.remote.platforms.base import NEEDS_ELEVATION, fine, notice
+from provisioner.remote.platforms.firewall import Firewall
 from provisioner.remote.resource import difference
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Dict, List, Tuple, Union
 
     from provisioner.remote.host import Host
-    from provisioner.remote.platforms.base import Opening
+    from provisioner.remote.platforms.firewall import Opening
     from provisioner.remote.platforms.firewalld import Firewalld
     from provisioner.remote.platforms.reach import Span
     from provisioner.remote.platforms.ufw import Rule, Ufw

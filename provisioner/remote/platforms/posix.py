@@ -6,11 +6,11 @@ import os
 import signal
 import stat
 import sys
-import threading
 import time
 
-from provisioner.remote.failure import Failure, NoProgram
+from provisioner.remote.failure import Failure
 from provisioner.remote.folders import interpreters, is_brought, programs, remove_if_empty
+from provisioner.remote.platforms import children
 from provisioner.remote.platforms.base import OURS, PASSING, Platform
 from provisioner.remote.platforms.variables import ProfileFile, VariablesFile
 from provisioner.remote.turn import Busy
@@ -18,8 +18,7 @@ from provisioner.remote.turn import Busy
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import pwd
-    import subprocess
-    from typing import IO, Any, Callable, Dict, List, Optional, Set, Tuple
+    from typing import IO, Any, Dict, List, Optional, Tuple
 
 
 class Posix(Platform):
@@ -43,10 +42,10 @@ class Posix(Platform):
     ) -> Tuple[int, str]:
         if cwd is not None and not os.path.isdir(cwd):
             raise Failure("there is no folder %s to run %s in" % (cwd, os.path.basename(argv[0])))
-        return _to_its_end(argv, timeout, dict(os.environ, **env) if env else None, cwd)
+        return children.to_its_end(argv, timeout, dict(os.environ, **env) if env else None, cwd)
 
     def run_into(self, output: IO[bytes], argv: List[str], timeout: float, cwd: str) -> int:
-        return _wait(_begin(argv, output, None, cwd, None, None), argv[0], timeout)
+        return children.wait(children.begin(argv, output, None, cwd, None, None), argv[0], timeout)
 
     def run_script(
         self, account: str, python: str, script: str, arguments: List[str], timeout: float, env: Dict[str, str]
@@ -56,17 +55,12 @@ class Posix(Platform):
         entry = _entry(account) if account and self.privileged() else pwd.getpwuid(os.geteuid())
         name = entry.pw_name
         theirs = {"HOME": entry.pw_dir, "LOGNAME": name, "USER": name, "PATH": PATH, **env}
-        become = None if entry.pw_uid == os.geteuid() else _becoming(entry)
+        become = None if entry.pw_uid == os.geteuid() else children.becoming(entry)
         with open(script, "rb") as source:  # what we can read, it may not: it gets the open file
-            return _to_its_end([python, "-I", "-", *arguments], timeout, theirs, "/", source, become)
+            return children.to_its_end([python, "-I", "-", *arguments], timeout, theirs, "/", source, become)
 
     def end_children(self) -> None:
-        STARTING.acquire(timeout=START_LIMIT)  # for good: whoever wants to begin one more waits for our end
-        for pid in list(CHILDREN):
-            try:
-                os.killpg(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        children.end_all()
 
     def lock(self, path: str, wait: float) -> object:
         import fcntl
@@ -77,7 +71,7 @@ class Posix(Platform):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is_at(file, path):
-                    _have_children_end_with_us()
+                    children.have_children_end_with_us()
                     return file
             except OSError:
                 if time.monotonic() > deadline:
@@ -254,61 +248,8 @@ SESSIONS = "s"
 """Ray's folder in its enclosure: every character counts."""
 NAMED = ("~/.pyenv/versions/%s/bin/python", "~/.local/share/uv/python/cpython-%s-*/bin/python")
 """Where interpreters lie under their exact version."""
-STARTING = threading.Lock()
-"""Held from before a program begins until it is among the children: one that nobody knows of would outlive us."""
 PATH = "/usr/local/bin:/usr/bin:/bin"
 """For programs that run as another account."""
-MOST_OUTPUT = 16 << 20
-"""Bytes of what a program says that runs as another account: its end counts."""
-TIES: List[Callable[[], None]] = []
-"""What a program that we start does first in its process, so that it ends with us even if we are killed."""
-PR_SET_PDEATHSIG = 1
-"""Of prctl(2): the signal that a process gets when the thread that made it ends. Linux only; forgotten by its own
-children, and when it becomes another account."""
-START_LIMIT = 5.0
-"""Seconds that a program gets to begin; longer only takes one on a disk that does not answer."""
-CHILDREN: Set[int] = set()
-"""Programs that run for us now; they must not outlive this one."""
-
-
-def _have_children_end_with_us() -> None:
-    """Tie every program to us that is started from now on: whoever gets our lock after us must not meet it."""
-    if sys.platform != "linux" or TIES:
-        return
-    import ctypes
-
-    own = os.getpid()
-    try:
-        prctl = ctypes.CDLL(None).prctl  # loaded now: nothing may be, between fork and exec
-    except (OSError, AttributeError):
-        return
-
-    def tie() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != own:  # we ended before
-            os._exit(1)
-
-    TIES.append(tie)
-
-
-def _first(become: Optional[Callable[[], None]]) -> Optional[Callable[[], None]]:
-    """Return what a process does before it becomes a program, if anything."""
-    steps = ([become] if become else []) + TIES
-
-    def all_of_them() -> None:
-        for step in steps:
-            step()
-
-    return all_of_them if steps else None
-
-
-def _nameless_file() -> IO[bytes]:
-    """Return a file for a program's output: a pipe would keep us waiting for a daemon that it leaves behind."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("output"), "w+b")
-    import tempfile
-
-    return tempfile.TemporaryFile()
 
 
 def _entry(account: str) -> pwd.struct_passwd:
@@ -347,85 +288,3 @@ def _real_interpreter() -> str:
     name = "python%d.%d" % sys.version_info[:2]
     outside = os.path.join(sys.base_prefix, "bin", name)
     return outside if os.path.exists(outside) else sys.executable
-
-
-def _to_its_end(
-    argv: List[str],
-    timeout: float,
-    env: Optional[Dict[str, str]],
-    cwd: Optional[str],
-    source: Optional[IO[bytes]] = None,
-    become: Optional[Callable[[], None]] = None,
-) -> Tuple[int, str]:
-    """Run a program to its end (see Platform.run) with the whole of its environment.
-
-    Args:
-        source: what it reads.
-        become: called in its process before it begins.
-    """
-    with _nameless_file() as output:
-        code = _wait(_begin(argv, output, env, cwd, source, become), argv[0], timeout)
-        output.seek(max(0, output.seek(0, os.SEEK_END) - (MOST_OUTPUT if source else sys.maxsize)))
-        return code, output.read().decode("utf-8", "replace")
-
-
-def _wait(child: subprocess.Popen[bytes], program: str, timeout: float) -> int:
-    """Return the exit code of a program; a Failure if it does not end in time."""
-    import subprocess
-
-    try:
-        return child.wait(timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        raise Failure("%s did not end within %d s" % (os.path.basename(program), timeout)) from None
-    finally:
-        CHILDREN.discard(child.pid)
-
-
-def _becoming(entry: pwd.struct_passwd) -> Callable[[], None]:
-    """Return what makes a process that account's, for good.
-
-    Its groups are looked up here: after a fork that could wait for ever for a lock that another thread held.
-    """
-    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)[: os.sysconf("SC_NGROUPS_MAX")]  # 16 on macOS
-
-    def become() -> None:
-        os.setgroups(groups)
-        os.setgid(entry.pw_gid)
-        os.setuid(entry.pw_uid)
-
-    return become
-
-
-def _begin(
-    argv: List[str],
-    output: IO[bytes],
-    env: Optional[Dict[str, str]],
-    cwd: Optional[str],
-    source: Optional[IO[bytes]],
-    become: Optional[Callable[[], None]],
-) -> subprocess.Popen[bytes]:
-    """Start a program in a group of its own, which ends with us; a Failure if that can't be done."""
-    import subprocess
-
-    with STARTING:
-        try:
-            child = subprocess.Popen(
-                argv,
-                stdin=source or subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=env,
-                cwd=cwd,
-                start_new_session=True,
-                preexec_fn=_first(become),  # noqa: PLW1509 - system calls only; `user=` came with Python 3.9
-            )
-        except FileNotFoundError:
-            raise NoProgram("there is no program %s" % argv[0]) from None
-        except subprocess.SubprocessError:
-            raise Failure("this session may run nothing as another account", "is it root's, in full?") from None
-        except PermissionError:
-            raise Failure("%s may not be run" % argv[0], "is it on a disk that is mounted noexec?") from None
-        CHILDREN.add(child.pid)
-        return child

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from typing import List
 
     from provisioner.remote.host import Host
-    from provisioner.remote.platforms.base import Firewall as PlatformFirewall
-    from provisioner.remote.platforms.base import Opening
+    from provisioner.remote.platforms.firewall import Firewall as PlatformFirewall
+    from provisioner.remote.platforms.firewall import Opening
     from provisioner.remote.resource import Difference
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple
 
     from provisioner.remote.host import Host
-    from provisioner.remote.platforms.base import Firewall, ServiceManager
+    from provisioner.remote.platforms.base import ServiceManager
+    from provisioner.remote.platforms.firewall import Firewall
     from provisioner.remote.platforms.macos.processes import Processes
     from provisioner.remote.platforms.variables import VariablesFile
 

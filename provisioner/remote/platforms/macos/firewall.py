@@ -10,7 +10,7 @@ import os
 import re
 
 from provisioner.remote.failure import Failure
-from provisioner.remote.platforms.base import Firewall
+from provisioner.remote.platforms.firewall import Firewall
 from provisioner.remote.resource import difference
 
 TYPE_CHECKING = False
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from typing import Dict, List
 
     from provisioner.remote.host import Host
-    from provisioner.remote.platforms.base import Opening, Platform
+    from provisioner.remote.platforms.base import Platform
+    from provisioner.remote.platforms.firewall import Opening
     from provisioner.remote.resource import Difference
 
 PROGRAM = "/usr/libexec/ApplicationFirewall/socketfilterfw"

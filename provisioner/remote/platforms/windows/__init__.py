@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from typing import IO, Any, Dict, List, Optional, Tuple
 
     from provisioner.remote.host import Host
-    from provisioner.remote.platforms.base import Firewall, ServiceManager
+    from provisioner.remote.platforms.base import ServiceManager
+    from provisioner.remote.platforms.firewall import Firewall
     from provisioner.remote.platforms.windows.registry import RegistryVariables
     from provisioner.remote.resource import Difference
 

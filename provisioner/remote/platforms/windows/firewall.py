@@ -20,7 +20,7 @@ from provisioner.remote import files
 from provisioner.remote.failure import Failure, from_exception
 from provisioner.remote.folders import interpreters
 from provisioner.remote.platforms import reach
-from provisioner.remote.platforms.base import Firewall
+from provisioner.remote.platforms.firewall import Firewall
 from provisioner.remote.platforms.windows import programs, rules
 from provisioner.remote.resource import difference
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
     from provisioner.remote.host import Host
-    from provisioner.remote.platforms.base import Opening
+    from provisioner.remote.platforms.firewall import Opening
     from provisioner.remote.resource import Difference
 
 SERVICE = r"HKLM\SYSTEM\CurrentControlSet\Services"
