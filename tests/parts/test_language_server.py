@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from importlib import resources
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import debian
 
 VERSION = "1.15.0"
 CACHE = (
@@ -95,11 +96,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if not (shutil.which("node") and shutil.which("npm")):
-        subprocess.run(["apt-get", "update", "-qq"], check=True, timeout=200)
-        subprocess.run(
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "nodejs", "npm"], check=True, timeout=500
-        )
+    debian.need(node="nodejs", npm="npm")
     if not SERVER.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         words = ["npm", "install", "--silent", "--no-audit", "--no-fund", f"yaml-language-server@{VERSION}"]

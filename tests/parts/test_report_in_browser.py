@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.report.page import html_page
+from tests import debian
 from tests.unit.test_report_page import a_run, replay
 
 LIMIT = 120
@@ -19,15 +20,8 @@ DARK = "--blink-settings=preferredColorScheme=0"
 @pytest.fixture(scope="module")
 def chromium() -> str:
     """The browser; where there is none it is installed."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        subprocess.run(["apt-get", "update", "-qq"], check=True, timeout=200)
-        subprocess.run(
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"], check=True, timeout=500
-        )
-        found = shutil.which("chromium")
-    assert found
-    return found
+    debian.need(chromium="chromium")
+    return shutil.which("chromium") or "chromium"
 
 
 def page(folder: Path, hosts: int) -> Path:
