@@ -13,12 +13,13 @@ from provisioner.inventory.values import is_ip
 from provisioner.ray.start import node_ip
 
 
-def locate(inventory: Inventory, real_name: Callable[[Host], str]) -> Inventory:
+def locate(inventory: Inventory, real_name: Callable[[Host], str], strict: bool = True) -> Inventory:
     """Return the inventory with every host's ``node_ip`` filled in: as given, or where its address leads.
 
     Args:
         inventory: as loaded.
         real_name: returns what ssh_config makes of a host's address.
+        strict: every host must be found; else one that is not stays as it is, for whoever asks only others.
 
     Raises:
         InputError: an address is a name that can't be resolved here; all of them are named at once.
@@ -26,9 +27,9 @@ def locate(inventory: Inventory, real_name: Callable[[Host], str]) -> Inventory:
     with ThreadPoolExecutor(max_workers=16) as pool:
         found = list(pool.map(lambda host: _resolve(host, real_name), inventory.hosts))
     lost = [host for host, ip in zip(inventory.hosts, found, strict=True) if ip is None]
-    if lost:
+    if lost and strict:
         raise _unresolved(lost)
-    hosts = (_with_ip(host, str(ip)) for host, ip in zip(inventory.hosts, found, strict=True))
+    hosts = (_with_ip(host, ip) if ip else host for host, ip in zip(inventory.hosts, found, strict=True))
     return replace(inventory, hosts=tuple(hosts))
 
 

@@ -129,8 +129,9 @@ class Inquiry:
 
 
 def found(inventory: Inventory, connector: Connector) -> Inventory:
-    """Return an inventory with the addresses under which its hosts are known to each other."""
-    return locate(inventory, lambda host: connector.real_name(host.address, host.ssh.config))
+    """Return an inventory with the addresses under which its hosts are known to each other, as far as they are found:
+    a name that leads nowhere keeps nobody from asking the others."""
+    return locate(inventory, lambda host: connector.real_name(host.address, host.ssh.config), strict=False)
 
 
 def ask_head(inventory: Inventory, connector: Connector) -> Inquiry:

@@ -57,6 +57,11 @@ def test_all_unknown_names_are_told_at_once() -> None:
     assert "node_ip" in caught.value.remedy
 
 
+def test_who_asks_others_is_not_kept_by_a_name_that_leads_nowhere() -> None:
+    found = locate(inventory("10.0.0.1", "w1.invalid"), ssh_config, strict=False)
+    assert [host.ray.options.get("node_ip") for host in found.hosts] == ["10.0.0.1", None]
+
+
 def test_nothing_else_of_the_host_changes() -> None:
     lab = inventory("10.0.0.1", num_cpus="2")
     (host,) = locate(lab, ssh_config).hosts
